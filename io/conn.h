@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client's byte stream over a socket: input as it comes, output as chunks, an orderly end. A conn
+ * is embedded in its owner (a session) and belongs to one worker. Whether TLS is on, which loop runs
+ * and how a chunk is sent are its secrets.
+ *
+ * Life: conn_init, conn_start, callbacks, conn_finish or conn_abort (or the peer ends it), on_closed,
+ * after which the owner may free it. on_closed comes exactly once, never from inside a conn_ call.
+ *
+ * Output queued in one turn of the loop leaves in one send, at the end of the turn. Files: up to
+ * CONN_PIECE_MAX octets at a time; what is in the page cache by sendfile(2), what is not by an
+ * asynchronous read, so that neither a cold disk nor a fast reader holds up the others.
+ */
+#ifndef IO_CONN_H
+#define IO_CONN_H
+
+#include "io/address.h"
+#include "io/loop.h"
+#include "io/sendq.h"
+#include "io/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONN_PIECE_MAX    (256 * 1024) /* octets of one sendfile: bounds one client's turn */
+#define CONN_READ_PIECE   (64 * 1024)  /* octets of one cold read */
+#define CONN_OUTPUT_HIGH  (64 * 1024)  /* queued copied octets above which conn_output_full says so */
+#define CONN_OUTPUT_LOW   (16 * 1024)  /* on_drained is called when it falls to this */
+#define CONN_LINGER_MS    2000         /* after our FIN: how long the peer may take to close */
+
+struct conn;
+
+struct conn_events {
+    /* Input. Returns how many octets were taken; the rest is kept and offered again, in front of what
+     * comes next, or after conn_input_resume. While input is paused it is not called. */
+    size_t (*on_input)(struct conn *conn, const uint8_t *data, size_t length);
+    /* The peer will send no more (its FIN), after all input has been offered (once). Output still
+     * works: a half-closed client waits for its replies. `left` octets were never taken. */
+    void (*on_input_end)(struct conn *conn, size_t left);
+    /* Output fell to CONN_OUTPUT_LOW after conn_output_full said true, or became empty. */
+    void (*on_drained)(struct conn *conn);
+    /* The end. `reason`: STATUS_OK after conn_finish, STATUS_EOF, STATUS_RESET, what conn_abort was
+     * given, or what failed. All chunks have been released. The owner may free the conn here. */
+    void (*on_closed)(struct conn *conn, enum status reason);
+};
+
+struct conn_counters {
+    struct counter octets_in;
+    struct counter octets_copied;   /* sent from memory */
+    struct counter octets_sendfile; /* sent from the page cache without a copy */
+    struct counter octets_read;     /* sent after an asynchronous read: cold */
+};
+
+/* What all connections of a worker share. */
+struct conn_host {
+    struct loop *loop;
+    struct mem_pool blocks; /* SENDQ_BLOCK_SIZE */
+    struct conn_counters counters;
+};
+
+void conn_host_init(struct conn_host *host, struct loop *loop);
+void conn_host_deinit(struct conn_host *host); /* no connection may be left */
+
+struct conn {
+    struct conn_host *host;
+    const struct conn_events *events;
+    int fd;
+    enum loop_receive_mode mode;
+    struct sendq output;
+    struct address peer, local; /* data: a proxy preface may replace them */
+    struct {
+        struct loop_op receive, send, close;
+        struct loop_task flush;
+        struct deadline linger;
+        struct iovec iov[LOOP_IOV_MAX];
+        uint8_t *held;       /* input offered but not taken; NULL when none */
+        size_t held_length, held_capacity;
+        uint8_t *read_block; /* cold read in flight */
+        uint8_t state;
+        enum status reason;
+        bool paused, peer_ended, end_told, was_full, finishing, sending_extent, in_input;
+    } own;
+};
+
+/* Takes `fd` over. Nothing happens until conn_start. */
+void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_receive_mode mode,
+               const struct conn_events *events, const struct address *peer,
+               const struct address *local);
+
+/* Begins to receive. */
+void conn_start(struct conn *conn);
+
+/* Queue output. STATUS_NO_MEMORY: the connection has been aborted with that reason; the caller needs
+ * do nothing more. After conn_finish or conn_abort they do nothing and return STATUS_CANCELLED (holds
+ * are released and readers stopped all the same). */
+enum status conn_write(struct conn *conn, const void *data, size_t length);
+enum status conn_reserve(struct conn *conn, size_t length, uint8_t **out_data);
+void conn_commit(struct conn *conn, size_t length);
+enum status conn_send_memory(struct conn *conn, const void *data, size_t length,
+                             struct sendq_hold hold);
+enum status conn_send_extent(struct conn *conn, const struct sendq_extent *extent);
+enum status conn_send_reader(struct conn *conn, struct sendq_reader *reader);
+
+/* A reader that answered STATUS_PENDING has something now. */
+void conn_reader_ready(struct conn *conn);
+
+/* Octets of output queued and not yet taken by the socket. */
+uint64_t conn_output_pending(const struct conn *conn);
+
+/* True when the producer should wait for on_drained: more than CONN_OUTPUT_HIGH, or an extent or
+ * reader, is queued. */
+bool conn_output_full(struct conn *conn);
+
+/* Stops offering (and, soon, receiving) input; the kernel's buffers then hold the peer back. */
+void conn_input_pause(struct conn *conn);
+
+/* Offers what was kept, from the loop, not inside this call; then receives on. */
+void conn_input_resume(struct conn *conn);
+
+/* Whether output is making progress: total octets taken by the socket since conn_init. */
+uint64_t conn_octets_sent(const struct conn *conn);
+
+/* Sends what is queued, then FIN, waits up to CONN_LINGER_MS for the peer's, closes. Input is
+ * discarded from now on. */
+void conn_finish(struct conn *conn);
+
+/* Ends at once: queued output is dropped. on_closed follows with `reason`. Harmless twice. */
+void conn_abort(struct conn *conn, enum status reason);
+
+#endif
