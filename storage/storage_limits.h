@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of the store: unit, value, source. */
+#ifndef STORAGE_LIMITS_H
+#define STORAGE_LIMITS_H
+
+#define STORAGE_UIDL_LENGTH_MAX      70        /* octets, RFC 1939 section 7 */
+#define STORAGE_DROP_NAME_MAX        320       /* octets: local part 64 + "@" + domain 255, RFC 5321 4.5.3.1 */
+#define STORAGE_RECIPIENTS_MAX       1000      /* of one message; ten times what RFC 5321 4.5.3.1.8 demands */
+#define STORAGE_MESSAGE_OCTETS_MAX   0xf0000000u /* octets of a wire form; index entries hold 32 bits */
+#define STORAGE_EXPUNGE_MAX          1000000   /* uids of one record; one session's whole list */
+#define STORAGE_SEGMENT_SIZE_DEFAULT (256u << 20) /* octets; a segment may end up longer by one group */
+#define STORAGE_BLOB_MIN_DEFAULT     (1u << 20)   /* octets of wire form above which a message is a blob */
+#define STORAGE_GROUP_RECORDS_MAX    4096      /* records that share one sync */
+#define STORAGE_GROUP_OCTETS_MAX     (16u << 20) /* octets that share one sync: bounds its latency */
+#define STORAGE_META_MAX             (9u << 20)  /* octets of one record's meta: STORAGE_EXPUNGE_MAX uids */
+#define STORAGE_CHECKPOINT_EVENTS    32768     /* events of one index transaction, design section 5 */
+#define STORAGE_SEQUENCE_STEP        (1u << 20) /* sequences skipped at each open: none is ever reused */
+#define STORAGE_SEGMENTS_MAX         65536     /* of one volume: 16 TiB at the default size */
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One volume: a directory with the log, the blobs and the index, and the threads that serve it.
+ *
+ *   volume/  VOLUME  lock  segments/00000001.seg ...  blobs/ab/<id>.blob  index/  lost+found/
+ *
+ * The VOLUME file says format version, volume id, epoch and checksum key, and is written once (the
+ * epoch is raised when a backup is restored). `lock` is held by flock(2): a second process is refused.
+ */
+#ifndef STORAGE_VOLUME_H
+#define STORAGE_VOLUME_H
+
+#include "io/status.h"
+#include "storage/checksum.h"
+#include "storage/disk.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct delta;
+struct writer;
+struct index;
+struct checkpoint;
+struct blob_thread;
+struct segment_table;
+
+#define VOLUME_FORMAT_VERSION 1
+#define VOLUME_PATH_MAX 384 /* octets with NUL */
+
+struct volume_config {
+    const char *path;
+    struct disk *disk;         /* NULL: the real one */
+    uint64_t segment_size;     /* octets; 0: default */
+    uint64_t blob_min;         /* octets; 0: default */
+    uint64_t map_size;         /* octets of the index's address space; 0: default (256 GiB) */
+    uint64_t delta_max;        /* octets of memory; 0: default (256 MiB) */
+    uint32_t checkpoint_ms;    /* time between checkpoints; 0: default (5,000) */
+    uint64_t checkpoint_octets; /* log octets that trigger one; 0: default (64 MiB) */
+    uint32_t checkpoint_events; /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
+    uint64_t space_reserve;    /* octets kept free for expunge and checkpoint; 0: two segments */
+};
+
+/* What VOLUME says. Immutable after opening. */
+struct volume_identity {
+    uint8_t id[16];
+    uint32_t epoch;
+    struct checksum_key key;
+};
+
+/* Owner: the store. Members are immutable after start unless they say otherwise. */
+struct volume {
+    struct volume_config config; /* with the defaults filled in */
+    char path[VOLUME_PATH_MAX], segments_path[VOLUME_PATH_MAX], blobs_path[VOLUME_PATH_MAX],
+        index_path[VOLUME_PATH_MAX];
+    struct disk *disk;
+    struct volume_identity identity;
+    int lock_fd;
+    struct segment_table *segments;
+    struct delta *delta;
+    struct index *index;
+    struct writer *writer;
+    struct checkpoint *checkpoint;
+    struct blob_thread *blobs;
+    _Atomic uint64_t next_blob;     /* ids never reused: starts at the writer's first sequence */
+    _Atomic int64_t memory_left;    /* octets for bodies held in memory */
+    _Atomic bool read_only;         /* set once by writer or checkpointer, never cleared */
+    _Atomic bool space_low;         /* below the soft limit: deliveries are refused, expunges are not */
+};
+
+/*
+ * Makes the directory and VOLUME when there is none, reads it otherwise, takes the lock. Nothing is
+ * started yet. STATUS_BUSY: another process has it; STATUS_UNSUPPORTED: a newer format, or a network or
+ * FUSE file system; STATUS_CORRUPT: VOLUME is damaged.
+ */
+MUST_CHECK enum status volume_open(const struct volume_config *config, struct volume **out_volume,
+                                   struct error *out_error);
+
+/* Recovers (storage/recover.h), then starts writer, blob thread and checkpointer. */
+MUST_CHECK enum status volume_start(struct volume *volume, struct error *out_error);
+
+/* A clean end: writer drained, a last checkpoint, threads ended, lock released. */
+void volume_close(struct volume **volume);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wire form: a message as POP3 will send it, so that RETR is one copy from the page cache. Lines
+ * end with CRLF, a line that begins with "." has another "." in front, and the whole ends with
+ * "." CRLF after a line end (RFC 1939 section 3).
+ *
+ * Made from any octets at all: a LF without CR before it becomes CRLF (and is counted), a CR not
+ * followed by LF and a NUL are kept, a last line without an end gets one. What holds for any input,
+ * cut anywhere: CRLF "." CRLF occurs in the result only at its end. Nothing of the message is removed,
+ * and `octets` is what the client counts after it has taken the stuffing off (RFC 1939 section 11).
+ *
+ * Pure: no allocation, no I/O; one thread at a time for one encoder.
+ */
+#ifndef STORAGE_WIRE_H
+#define STORAGE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum wire_flag {
+    WIRE_HAS_NUL = 1u << 0,
+    WIRE_HEADER_8BIT = 1u << 1,  /* octets above 0x7e in the header section */
+    WIRE_NO_SEPARATOR = 1u << 2, /* no empty line ends the header section: all of it is header */
+    WIRE_HAS_BARE_CR = 1u << 3,
+};
+
+struct wire_encoder {
+    uint64_t octets;        /* message octets so far: with CRLF, without stuffing and terminator */
+    uint64_t wire_length;   /* octets written so far */
+    uint64_t header_length; /* wire octets up to and with the empty line; all when there is none */
+    uint64_t bare_lf_count; /* line feeds that had no carriage return */
+    unsigned flags;         /* enum wire_flag; complete after wire_finish */
+    bool in_body, line_start, after_cr, header_line_empty;
+};
+
+void wire_init(struct wire_encoder *encoder);
+
+/* The most octets that `length` input octets can become in one wire_encode. */
+#define WIRE_EXPANSION_MAX(length) ((length) * 3 + 1)
+#define WIRE_TAIL_MAX 5 /* octets that wire_finish writes at most: CRLF "." CRLF */
+
+/*
+ * Encodes `length` octets into `out`, which has room for `capacity`. Stops when the next octet might
+ * not fit. Returns how many octets of input were taken; `*out_written` is what was written.
+ */
+size_t wire_encode(struct wire_encoder *encoder, const uint8_t *data, size_t length, uint8_t *out,
+                   size_t capacity, size_t *out_written);
+
+/* Ends the message; writes at most WIRE_TAIL_MAX octets and returns how many. */
+size_t wire_finish(struct wire_encoder *encoder, uint8_t *out);
+
+/*
+ * Where the wire form of a TOP ends: given wire octets of the body (from header_length on) in pieces,
+ * finds the octet behind the `lines`th line. Feed pieces until it returns true or the body ends.
+ */
+struct wire_top {
+    uint64_t lines_left;
+    uint64_t position; /* body octets passed */
+};
+bool wire_top_scan(struct wire_top *top, const uint8_t *data, size_t length);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writer: one thread per volume, the only one that appends to the log. It takes all that is
+ * queued, numbers it, writes it with one pwritev, makes it durable with one fdatasync, publishes it to
+ * the delta, then answers everybody; the next group forms while the disk works. Nothing it has
+ * answered with STATUS_OK can be lost.
+ *
+ * A failed sync is never repeated: the volume is read-only until restart, everything in the group is
+ * answered STATUS_UNKNOWN and everything after it STATUS_READ_ONLY. A full disk answers STATUS_NO_SPACE
+ * for the group; the sequences it used are spent.
+ */
+#ifndef STORAGE_WRITER_H
+#define STORAGE_WRITER_H
+
+#include "io/counter.h"
+#include "io/post.h"
+#include "io/status.h"
+#include "storage/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct volume;
+struct writer;
+
+/* Where a record came to stand. */
+struct log_position {
+    uint32_t segment;
+    uint64_t offset;   /* of the first octet that is not covered */
+    uint64_t sequence; /* the last that is covered */
+};
+
+/*
+ * One record to append, inside whatever asks for it; everything it points to stays alive and unmoved
+ * until its answer. The writer fills sequence, segment, offset and the header's checksum.
+ */
+struct writer_item {
+    struct post_message message;  /* to the writer, then back to `reply_box` */
+    struct post_box *reply_box;   /* the asking thread's; on_done runs there */
+    void (*on_done)(struct writer_item *item);
+    uint8_t kind;                 /* enum record_kind */
+    uint16_t flags;               /* enum record_flag */
+    const uint8_t *meta;
+    uint32_t meta_length;
+    const struct iovec *body;     /* entries stay unchanged */
+    unsigned body_count;
+    uint64_t body_length;
+    uint64_t body_checksum;
+    bool uses_reserve;            /* may use the room kept free for expunge and compaction */
+    /* the answer */
+    enum status status;
+    uint64_t sequence;
+    uint32_t segment;
+    uint64_t record_offset;
+    uint64_t body_offset;
+};
+
+struct writer_counters {
+    struct histogram group_records;      /* records a group */
+    struct histogram group_octets;       /* octets a group */
+    struct histogram sync_us;            /* microseconds of fdatasync */
+    struct histogram group_us;           /* from taking the queue to the answers */
+    struct counter groups, records, octets;
+    struct counter failures;
+};
+
+struct writer_config {
+    struct volume *volume;
+    struct log_position tail;   /* where recovery says to go on; offset 0: begin a new segment */
+    uint32_t next_segment;      /* id of the next segment to create */
+    uint64_t next_sequence, next_group;
+};
+
+/* Starts the thread. The first segment is created when needed, off the hot path afterwards. */
+MUST_CHECK enum status writer_start(const struct writer_config *config, struct writer **out_writer,
+                                    struct error *out_error);
+
+/* Finishes what is queued, then ends the thread. */
+void writer_stop(struct writer **writer);
+
+/* Any thread. The answer comes to item->reply_box. */
+void writer_submit(struct writer *writer, struct writer_item *item);
+
+const struct writer_counters *writer_counters(const struct writer *writer);
+bool writer_read_only(const struct writer *writer); /* any thread */
+/* The end of the published log; any thread. */
+struct log_position writer_position(const struct writer *writer);
+
+#endif
