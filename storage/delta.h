@@ -5,7 +5,8 @@
  * order and forgets it when the index has it.
  *
  * Sharded by maildrop with a mutex a shard; nobody holds one across I/O. A message delivered and
- * expunged before any checkpoint saw it cancels out.
+ * expunged before any checkpoint saw it cancels out, unless its body is a blob: the index must count
+ * that one to know that the file can go.
  */
 #ifndef STORAGE_DELTA_H
 #define STORAGE_DELTA_H
@@ -43,6 +44,7 @@ enum delta_kind {
     DELTA_DROP_CREATED,
     DELTA_DROP_CHANGED,
     DELTA_DROP_REMOVED,
+    DELTA_SEGMENT_RETIRED, /* maildrop 0, uid is the segment's id */
 };
 
 struct delta_event {
@@ -59,23 +61,37 @@ struct delta;
 MUST_CHECK enum status delta_create(uint64_t octets_max, struct delta **out_delta);
 void delta_destroy(struct delta **delta);
 
-/* Adds events of one published record or group, in log order; copies them. The writer only (and
- * recovery, before it starts). STATUS_NO_MEMORY must be treated as a failed volume. */
-MUST_CHECK enum status delta_publish(struct delta *delta, const struct delta_event *events,
-                                     size_t count);
+/* Where a durable group stands in the log. A checkpoint that ends inside a group stores the start of
+ * its frame, together with the last sequence applied: replay from there, skipping sequences up to that
+ * one, misses nothing. */
+struct delta_group {
+    uint32_t segment;
+    uint64_t offset; /* of the group's frame */
+    uint64_t end;    /* the first octet behind the group */
+    uint64_t first_sequence, last_sequence;
+};
+
+/* Adds the events of one durable group, in log order (storage/event.h makes them); copies them. Called
+ * once a group, also for one that has no events. The writer only (and recovery, before it starts).
+ * STATUS_NO_MEMORY must be treated as a failed volume. */
+MUST_CHECK enum status delta_publish(struct delta *delta, const struct delta_group *group,
+                                     const struct delta_event *events, size_t count);
 
 /* Copies the events of one maildrop into the arena, oldest first. Any thread. */
 MUST_CHECK enum status delta_copy(struct delta *delta, uint64_t maildrop, struct mem_arena *arena,
                                   struct delta_event **out_events, size_t *out_count);
 
 /*
- * The checkpointer: a prefix of the log, at most `events_max` events (whole records only), ordered by
- * maildrop and then by sequence, valid until delta_forget or the next take; `*out_sequence` is the last sequence in
- * it, 0 when there is nothing. Taken events no longer cancel, and stay visible to delta_copy.
+ * The checkpointer: a prefix of the log, of at most `events_max` events (but at least one record, and
+ * whole records only), ordered by maildrop and then by sequence, valid until delta_forget or the next
+ * take. `*out_position` is what to store with them: the last sequence in the prefix, and the place from
+ * which a replay that skips sequences up to that one is complete. Its sequence is 0 when there is
+ * nothing to do; the count alone may be 0 when only eventless groups passed. Taken events no longer
+ * cancel, and stay visible to delta_copy.
  */
 MUST_CHECK enum status delta_take(struct delta *delta, size_t events_max,
                                   const struct delta_event ***out_events, size_t *out_count,
-                                  uint64_t *out_sequence);
+                                  struct log_position *out_position);
 /* The index now holds everything up to `sequence`: drops those events. */
 void delta_forget(struct delta *delta, uint64_t sequence);
 

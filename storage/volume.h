@@ -63,6 +63,7 @@ struct volume {
     struct checkpoint *checkpoint;
     struct blob_thread *blobs;
     _Atomic uint64_t next_blob;     /* ids never reused: starts at the writer's first sequence */
+    _Atomic uint64_t next_drop;     /* maildrop ids never reused: starts there likewise */
     _Atomic int64_t memory_left;    /* octets for bodies held in memory */
     _Atomic bool read_only;         /* set once by writer or checkpointer, never cleared */
     _Atomic bool space_low;         /* below the soft limit: deliveries are refused, expunges are not */

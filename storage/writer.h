@@ -69,6 +69,10 @@ struct writer_counters {
 struct writer_config {
     struct volume *volume;
     struct log_position tail;   /* where recovery says to go on; offset 0: begin a new segment */
+    struct log_position predecessor; /* the last segment's valid end, for the manifest of the next one
+                                      * when tail.offset is 0; segment 0: there is none */
+    const uint32_t *unretired;  /* segments a rebuild must read, ascending, with the tail; copied */
+    uint32_t unretired_count;
     uint32_t next_segment;      /* id of the next segment to create */
     uint64_t next_sequence, next_group;
 };
