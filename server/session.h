@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every protocol's session shares: the connection, the command loop, timers, the id and the end.
+ * A protocol's own session struct begins with a struct session. Owned by its worker.
+ *
+ * The command loop: take a line, find its row, check, call the handler, act on its verdict. While a
+ * handler's operation is pending, a producer runs, or output is full, no line is taken and input is
+ * held back; so commands are answered strictly in order and a client can queue no more than the
+ * connection's buffers.
+ *
+ * Every session ends in session_ended, once, whatever ended it: the protocol releases what it holds
+ * (a maildrop at once), the log line is written, and the memory goes when nothing is in flight.
+ */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include "io/conn.h"
+#include "io/deadline.h"
+#include "io/list.h"
+#include "io/log.h"
+#include "io/mem.h"
+#include "server/command.h"
+#include "server/line.h"
+#include "server/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+enum session_refusal {
+    SESSION_UNKNOWN_COMMAND,
+    SESSION_WRONG_STATE,
+    SESSION_WRONG_ARGUMENTS,
+    SESSION_NEEDS_TLS,
+    SESSION_LINE_TOO_LONG,
+    SESSION_LINE_MALFORMED
+};
+
+struct session_protocol {
+    const char *name;        /* "pop3" */
+    size_t session_size;     /* octets of the protocol's session struct */
+    size_t line_length_max;  /* octets of a command line with its end */
+    enum loop_receive_mode mode;
+    const struct command *commands;
+    size_t command_count;
+    /* The connection is there: greet. */
+    void (*on_start)(struct session *session);
+    /* The bit of the present state, for the rows' masks. */
+    unsigned (*state_bit)(const struct session *session);
+    /* No row, wrong state, wrong arguments, over-long or malformed line: queue the error reply.
+     * The session counts it as a bad command. */
+    enum verdict (*on_refused)(struct session *session, enum session_refusal refusal,
+                               const struct command *row);
+    /* Input that is not lines (a message body): NULL, or called instead of the line reader while
+     * session->raw_input is set. Returns octets taken. */
+    size_t (*on_raw)(struct session *session, const uint8_t *data, size_t length);
+    /* The idle clock ran out: say what must be said (POP3: nothing), then the session is ended. */
+    void (*on_idle)(struct session *session);
+    /* The server drains: end now if nothing is lost by it. */
+    void (*on_drain)(struct session *session);
+    /* Release everything; called once. Returns whether all is released: if not, the protocol calls
+     * session_released later. Adds its fields to the session's log line. */
+    bool (*on_ended)(struct session *session, struct log_line *line);
+};
+
+struct session {
+    struct conn conn;
+    struct worker *worker;
+    const struct session_protocol *protocol;
+    const struct config_listener *listener;
+    struct list_link link; /* in worker->sessions */
+    uint64_t id;
+    int64_t started_ms;
+    struct line_reader reader;
+    struct deadline idle;      /* runs while nothing is pending */
+    struct deadline login;     /* until the protocol disarms it */
+    int64_t active_ms;         /* last command or progress */
+    uint64_t progress_octets;  /* output taken by the socket when last looked at */
+    uint32_t idle_timeout_ms, stall_timeout_ms;
+    uint32_t bad_commands;
+    const struct command *current; /* the row whose handler is WAITing or producing */
+    const char *end_reason;    /* a word for the log: "quit", "idle", "reset", ... */
+    bool waiting;              /* a handler said WAIT */
+    bool producing;            /* a handler said MORE */
+    bool closing;              /* no further command */
+    bool raw_input;
+    bool input_ended;          /* the peer's FIN has been seen */
+    bool ended;
+    bool in_commands;          /* the command loop is on the stack */
+};
+
+/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short. */
+void session_accept(struct worker_listener *listener, int fd, const struct address *peer,
+                    const struct address *local);
+
+/* The pending operation of a handler that said WAIT has been answered and replied to: goes on with
+ * `verdict` (DONE, MORE, NEXT or CLOSE). `ok` is what the command is counted as. */
+void session_continue(struct session *session, enum verdict verdict, bool ok);
+
+/* A producer has ended. */
+void session_producer_done(struct session *session);
+
+/* Ends the session at once (`reason` a constant word for the log); output is dropped. */
+void session_abort(struct session *session, const char *reason);
+
+/* Flushes, then ends. */
+void session_finish(struct session *session, const char *reason);
+
+/* on_ended said false; now everything is released. Frees the session. */
+void session_released(struct session *session);
+
+/* "p0-1a2b": worker and count, for logs; into a buffer of SESSION_ID_MAX. */
+#define SESSION_ID_MAX 32
+void session_id_text(const struct session *session, char out_text[SESSION_ID_MAX]);
+
+/* Begins a log line that carries the session's id. */
+void session_log_begin(struct session *session, struct log_line *line, enum log_level level,
+                       const char *event);
+
+#endif
