@@ -30,6 +30,7 @@ struct disk_ops {
     int (*unlink)(struct disk *disk, const char *path);
     int (*mkdir)(struct disk *disk, const char *path, mode_t mode);
     int (*close)(struct disk *disk, int fd);
+    int (*free_octets)(struct disk *disk, const char *path, uint64_t *out_octets);
 };
 
 struct disk {
@@ -67,6 +68,9 @@ MUST_CHECK enum status disk_mkdir(struct disk *disk, const char *path, mode_t mo
  * temporary file, sync, rename, directory sync. */
 MUST_CHECK enum status disk_replace_file(struct disk *disk, const char *directory, const char *name,
                                          const void *data, size_t length, struct error *out_error);
+/* Octets of the file system that `path` is on which this process may still use. */
+MUST_CHECK enum status disk_free_octets(struct disk *disk, const char *path, uint64_t *out_octets,
+                                        struct error *out_error);
 /* Asks the kernel to forget cached pages of the file, so that the next read comes from the disk. */
 void disk_drop_cache(int fd);
 MUST_CHECK enum status disk_file_size(int fd, uint64_t *out_size, struct error *out_error);

@@ -5,7 +5,8 @@
  * storage/README.md. Pure; any thread.
  *
  * In a segment: [manifest record] then groups; a group is [frame][record][record]...; a record is
- * [header][meta][body]. The header's keyed checksum covers header and meta; the body has its own.
+ * [header][meta][body]. The header's keyed checksum covers the header, which holds the meta's keyed
+ * checksum and the body's plain one: a header can be trusted (lengths!) before anything else is read.
  */
 #ifndef STORAGE_RECORD_H
 #define STORAGE_RECORD_H
@@ -36,7 +37,8 @@ enum record_flag {
 enum record_encoding { RECORD_ENCODING_WIRE = 0 }; /* later: compressed, encrypted */
 
 #define RECORD_HEADER_SIZE 72 /* octets */
-#define RECORD_FRAME_SIZE  48 /* octets */
+#define RECORD_FRAME_SIZE  56 /* octets */
+#define RECORD_BLOB_FOOTER_SIZE 80 /* octets, behind the wire form in a blob file */
 
 struct record_bytes {
     const uint8_t *data;
@@ -52,6 +54,7 @@ struct record_header {
     uint32_t meta_length;   /* octets */
     uint64_t body_length;   /* octets in the segment; 0 with RECORD_IN_BLOB */
     uint64_t body_checksum; /* XXH3 of the body, in the segment or in the blob */
+    uint64_t meta_checksum; /* keyed; record_encode_header computes it */
 };
 
 /* A group's frame: written in front of the records that share one sync. */
@@ -110,23 +113,45 @@ size_t record_encode_manifest(const struct record_manifest *manifest, const uint
 #define RECORD_RETIRED_SIZE 4u
 size_t record_encode_retired(uint32_t segment, uint8_t *out);
 
-/* Writes the header with its checksum over header and `meta`. */
+/* Writes the header with the checksum of `meta` in it and its own; `header->meta_checksum` is ignored. */
 void record_encode_header(const struct checksum_key *key, const struct record_header *header,
                           const uint8_t *meta, uint8_t out[RECORD_HEADER_SIZE]);
 void record_encode_frame(const struct checksum_key *key, const struct record_frame *frame,
                          uint8_t out[RECORD_FRAME_SIZE]);
 
+/* The last octets of a blob file: what the wire form in front of it is. */
+struct record_blob_footer {
+    uint64_t blob;          /* id, the file's name */
+    uint64_t wire_length;   /* octets in front of the footer */
+    uint64_t octets;        /* as LIST shows it */
+    uint64_t header_length; /* wire octets up to and with the separator */
+    uint64_t body_checksum; /* XXH3 of the wire form */
+    int64_t created_ms;     /* UNIX time, milliseconds */
+    uint16_t message_flags; /* enum wire_flag */
+    uint8_t encoding;       /* enum record_encoding */
+};
+void record_encode_blob_footer(const struct checksum_key *key,
+                               const struct record_blob_footer *footer,
+                               uint8_t out[RECORD_BLOB_FOOTER_SIZE]);
+
 /*
- * Decoders check everything: magic, version, checksum, that segment and offset are the expected ones,
- * that lengths fit. STATUS_CORRUPT: not a record, damaged, or cut. STATUS_UNSUPPORTED: valid, but of a
- * newer version or an unknown kind without RECORD_OPTIONAL.
+ * Decoders take any octets and check everything: magic, version, checksum, that segment and offset are
+ * the expected ones, that lengths fit. STATUS_CORRUPT: not a record, damaged, or cut.
+ * STATUS_UNSUPPORTED: valid, but of a newer version, or an unknown kind without RECORD_OPTIONAL.
  */
-/* `length` octets at `data`; needs RECORD_HEADER_SIZE of them, then (second step) the meta too. */
-MUST_CHECK enum status record_peek_header(const uint8_t *data, size_t length,
-                                          struct record_header *out_header);
+/* `length` octets at `data`, of which the first RECORD_HEADER_SIZE are looked at. */
 MUST_CHECK enum status record_decode_header(const struct checksum_key *key, const uint8_t *data,
                                             size_t length, uint32_t segment, uint64_t offset,
                                             struct record_header *out_header);
+/* Whether `meta`, `header->meta_length` octets, is what the header was written with: STATUS_OK or
+ * STATUS_CORRUPT. Before any of the decoders of a meta block. */
+MUST_CHECK enum status record_check_meta(const struct checksum_key *key,
+                                         const struct record_header *header, const uint8_t *meta);
+/* The whole record's octets in the segment. */
+uint64_t record_length(const struct record_header *header);
+MUST_CHECK enum status record_decode_blob_footer(const struct checksum_key *key, const uint8_t *data,
+                                                 size_t length, uint64_t blob,
+                                                 struct record_blob_footer *out_footer);
 MUST_CHECK enum status record_decode_frame(const struct checksum_key *key, const uint8_t *data,
                                            size_t length, uint32_t segment, uint64_t offset,
                                            struct record_frame *out_frame);

@@ -8,6 +8,7 @@
  * followed by LF and a NUL are kept, a last line without an end gets one. What holds for any input,
  * cut anywhere: CRLF "." CRLF occurs in the result only at its end. Nothing of the message is removed,
  * and `octets` is what the client counts after it has taken the stuffing off (RFC 1939 section 11).
+ * The empty message is just the terminator, "." CRLF, and has 0 octets.
  *
  * Pure: no allocation, no I/O; one thread at a time for one encoder.
  */
@@ -20,7 +21,7 @@
 
 enum wire_flag {
     WIRE_HAS_NUL = 1u << 0,
-    WIRE_HEADER_8BIT = 1u << 1,  /* octets above 0x7e in the header section */
+    WIRE_HEADER_8BIT = 1u << 1,  /* octets of 0x80 and above in the header section */
     WIRE_NO_SEPARATOR = 1u << 2, /* no empty line ends the header section: all of it is header */
     WIRE_HAS_BARE_CR = 1u << 3,
 };
@@ -28,7 +29,8 @@ enum wire_flag {
 struct wire_encoder {
     uint64_t octets;        /* message octets so far: with CRLF, without stuffing and terminator */
     uint64_t wire_length;   /* octets written so far */
-    uint64_t header_length; /* wire octets up to and with the empty line; all when there is none */
+    uint64_t header_length; /* wire octets up to and with the empty line; all lines, but not the
+                               terminator, when there is none */
     uint64_t bare_lf_count; /* line feeds that had no carriage return */
     unsigned flags;         /* enum wire_flag; complete after wire_finish */
     bool in_body, line_start, after_cr, header_line_empty;
@@ -37,7 +39,7 @@ struct wire_encoder {
 void wire_init(struct wire_encoder *encoder);
 
 /* The most octets that `length` input octets can become in one wire_encode. */
-#define WIRE_EXPANSION_MAX(length) ((length) * 3 + 1)
+#define WIRE_EXPANSION_MAX(length) ((length) * 2)
 #define WIRE_TAIL_MAX 5 /* octets that wire_finish writes at most: CRLF "." CRLF */
 
 /*
