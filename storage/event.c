@@ -31,7 +31,8 @@ static void append(struct event_batch *batch, const struct record_header *header
         .maildrop = maildrop, .sequence = header->sequence, .kind = kind, .uid = uid};
 }
 
-/* Lengths beyond 32 bits never enter the log (STORAGE_MESSAGE_OCTETS_MAX): such a record is damaged. */
+/* Lengths beyond 32 bits never enter the log (STORAGE_MESSAGE_OCTETS_MAX): such a record is
+ * damaged. */
 static bool fits(const struct record_delivered *delivered)
 {
     return delivered->wire_length <= STORAGE_MESSAGE_OCTETS_MAX &&
@@ -40,8 +41,8 @@ static bool fits(const struct record_delivered *delivered)
            delivered->uidl.length <= STORAGE_UIDL_LENGTH_MAX;
 }
 
-static void fill_entry(const struct record_header *header,
-                       const struct record_delivered *delivered, struct message_entry *out_entry)
+static void fill_entry(const struct record_header *header, const struct record_delivered *delivered,
+                       struct message_entry *out_entry)
 {
     memset(out_entry, 0, sizeof *out_entry);
     out_entry->uid = delivered->uid != 0 ? delivered->uid : header->sequence;
@@ -87,8 +88,8 @@ static enum status add_message(struct event_batch *batch, const struct record_he
             batch->count = count;
             return STATUS_CORRUPT;
         }
-        append(batch, header, moved ? DELTA_MESSAGE_MOVED : DELTA_MESSAGE_ADDED,
-               recipient.maildrop, entry->uid);
+        append(batch, header, moved ? DELTA_MESSAGE_MOVED : DELTA_MESSAGE_ADDED, recipient.maildrop,
+               entry->uid);
         batch->events[batch->count - 1].entry = entry;
     }
     return STATUS_OK;
