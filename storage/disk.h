@@ -74,6 +74,7 @@ MUST_CHECK enum status disk_free_octets(struct disk *disk, const char *path, uin
 /* Asks the kernel to forget cached pages of the file, so that the next read comes from the disk. */
 void disk_drop_cache(int fd);
 MUST_CHECK enum status disk_file_size(int fd, uint64_t *out_size, struct error *out_error);
+/* Closes `*fd` unless it is -1, and makes it that. */
 void disk_close(struct disk *disk, int *fd);
 
 #endif

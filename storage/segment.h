@@ -22,7 +22,7 @@ struct segment {
 };
 
 void segment_hold(struct segment *segment);
-/* Closes the file with the last reference. As `void (*)(void *)` it fits a sendq_hold. */
+/* Closes the file with the last reference; NULL is allowed. It fits a sendq_hold. */
 void segment_release(void *segment);
 
 /* The open segments of a volume, by id, opened when first asked for. Any thread; a mutex inside. */
@@ -45,7 +45,7 @@ void segment_forget(struct segment_table *table, uint32_t id);
 void segment_forget_blob(struct segment_table *table, uint64_t blob);
 
 #define SEGMENT_PATH_MAX 512 /* octets with NUL */
-/* "<segments>/00000001.seg" */
+/* "<segments>/00000001.seg", 8 hex digits */
 void segment_path(const char *segments_path, uint32_t id, char out_path[SEGMENT_PATH_MAX]);
 /* "<blobs>/ab/<16 hex digits>.blob", ab being the id's last two digits */
 void segment_blob_path(const char *blobs_path, uint64_t blob, char out_path[SEGMENT_PATH_MAX]);

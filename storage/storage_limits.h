@@ -16,5 +16,6 @@
 #define STORAGE_CHECKPOINT_EVENTS    32768     /* events of one index transaction, design section 5 */
 #define STORAGE_SEQUENCE_STEP        (1u << 20) /* sequences skipped at each open: none is ever reused */
 #define STORAGE_SEGMENTS_MAX         65536     /* of one volume: 16 TiB at the default size */
+#define STORAGE_OPEN_FILES_MAX       4096      /* segments and blobs kept open for the next reader */
 
 #endif

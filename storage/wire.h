@@ -33,7 +33,8 @@ struct wire_encoder {
                                terminator, when there is none */
     uint64_t bare_lf_count; /* line feeds that had no carriage return */
     unsigned flags;         /* enum wire_flag; complete after wire_finish */
-    bool in_body, line_start, after_cr, header_line_empty;
+    bool in_body, line_start, after_cr;
+    bool line_is_cr; /* the line so far is one CR: with a LF it is the empty line */
 };
 
 void wire_init(struct wire_encoder *encoder);
