@@ -5,8 +5,8 @@
  * order and forgets it when the index has it.
  *
  * Sharded by maildrop with a mutex a shard; nobody holds one across I/O. A message delivered and
- * expunged before any checkpoint saw it cancels out, unless its body is a blob: the index must count
- * that one to know that the file can go.
+ * expunged before any checkpoint saw it cancels out, unless its body is a blob: the index must
+ * count that one to know that the file can go.
  */
 #ifndef STORAGE_DELTA_H
 #define STORAGE_DELTA_H
@@ -20,7 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where a message is and what a session must know of it, without its body: index value and delta. */
+/* Where a message is and what a session must know of it, without its body: index value and delta.
+ */
 struct message_entry {
     uint64_t uid;
     uint64_t offset;        /* of the body in its segment; 0 in a blob */
@@ -61,9 +62,9 @@ struct delta;
 MUST_CHECK enum status delta_create(uint64_t octets_max, struct delta **out_delta);
 void delta_destroy(struct delta **delta);
 
-/* Where a durable group stands in the log. A checkpoint that ends inside a group stores the start of
- * its frame, together with the last sequence applied: replay from there, skipping sequences up to that
- * one, misses nothing. */
+/* Where a durable group stands in the log. A checkpoint that ends inside a group stores the start
+ * of its frame, together with the last sequence applied: replay from there, skipping sequences up
+ * to that one, misses nothing. */
 struct delta_group {
     uint32_t segment;
     uint64_t offset; /* of the group's frame */
@@ -71,9 +72,9 @@ struct delta_group {
     uint64_t first_sequence, last_sequence;
 };
 
-/* Adds the events of one durable group, in log order (storage/event.h makes them); copies them. Called
- * once a group, also for one that has no events. The writer only (and recovery, before it starts).
- * STATUS_NO_MEMORY must be treated as a failed volume. */
+/* Adds the events of one durable group, in log order (storage/event.h makes them); copies them.
+ * Called once a group, also for one that has no events. The writer only (and recovery, before it
+ * starts). STATUS_NO_MEMORY must be treated as a failed volume. */
 MUST_CHECK enum status delta_publish(struct delta *delta, const struct delta_group *group,
                                      const struct delta_event *events, size_t count);
 
@@ -82,12 +83,12 @@ MUST_CHECK enum status delta_copy(struct delta *delta, uint64_t maildrop, struct
                                   struct delta_event **out_events, size_t *out_count);
 
 /*
- * The checkpointer: a prefix of the log, of at most `events_max` events (but at least one record, and
- * whole records only), ordered by maildrop and then by sequence, valid until delta_forget or the next
- * take. `*out_position` is what to store with them: the last sequence in the prefix, and the place from
- * which a replay that skips sequences up to that one is complete. Its sequence is 0 when there is
- * nothing to do; the count alone may be 0 when only eventless groups passed. Taken events no longer
- * cancel, and stay visible to delta_copy.
+ * The checkpointer: a prefix of the log, of at most `events_max` events (but at least one record,
+ * and whole records only), ordered by maildrop and then by sequence, valid until delta_forget or
+ * the next take. `*out_position` is what to store with them: the last sequence in the prefix, and
+ * the place from which a replay that skips sequences up to that one is complete. Its sequence is 0
+ * when there is nothing to do; the count alone may be 0 when only eventless groups passed. Taken
+ * events no longer cancel, and stay visible to delta_copy.
  */
 MUST_CHECK enum status delta_take(struct delta *delta, size_t events_max,
                                   const struct delta_event ***out_events, size_t *out_count,
@@ -95,9 +96,26 @@ MUST_CHECK enum status delta_take(struct delta *delta, size_t events_max,
 /* The index now holds everything up to `sequence`: drops those events. */
 void delta_forget(struct delta *delta, uint64_t sequence);
 
-/* Any thread. */
+/* --- single questions: any thread ---------------------------------------------------------------
+ */
+
+/* What the delta knows of a message; what it does not know, the index may. */
+enum delta_presence { DELTA_UNKNOWN, DELTA_PRESENT, DELTA_GONE };
+enum delta_presence delta_find_uid(struct delta *delta, uint64_t maildrop, uint64_t uid);
+/* The message with an imported unique-id. */
+enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, const char *uidl,
+                                    size_t length);
+
+/* Has `on_due` called by the writer, from inside delta_publish, when so many events or octets of
+ * log have come since the last delta_take. Before the writer starts. */
+void delta_set_due(struct delta *delta, uint64_t events, uint64_t log_octets,
+                   void (*on_due)(void *owner), void *owner);
+
 uint64_t delta_octets(const struct delta *delta);
 uint64_t delta_events(const struct delta *delta);
+/* When the oldest group that is still here was published (monotonic milliseconds); 0: there is
+ * none. */
+int64_t delta_oldest_ms(const struct delta *delta);
 /* True above octets_max: deliveries must wait for (or be refused until) the next checkpoint. */
 bool delta_full(const struct delta *delta);
 
