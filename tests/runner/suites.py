@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suites: what each runs, what it needs built, and how long it may take."""
+
+import sys
+
+from runner.jobs import Job
+
+PYTHON = [sys.executable, "-B", "-u", "-m"]
+BACK_ENDS = ("io_uring", "epoll")
+
+
+def build_job(kind, work, slots):
+    return Job(
+        f"build-{kind}",
+        PYTHON + ["runner.builds", kind, str(work / kind)],
+        slots=slots,
+        limit_s=900,
+        suite=False,
+    )
+
+
+def python_job(name, package, work, kind="plain", io="auto", long=False, limit_s=300):
+    """A Python suite against one build and one back end."""
+    sanitized = kind != "plain"
+    return Job(
+        name,
+        PYTHON + ["runner.pyunit", package],
+        needs=[f"build-{kind}"],
+        limit_s=7200 if long else limit_s,
+        environment={
+            "RESTANTE_BUILD": str(work / kind),
+            "RESTANTE_IO": io,
+            "RESTANTE_SLOW": "4" if sanitized else "1",
+            "RESTANTE_SANITIZED": "1" if sanitized else "",
+            "RESTANTE_LONG": "1" if long else "",
+        },
+    )
+
+
+def programs_job(name, suite, work, kind, limit_s=300):
+    return Job(
+        name,
+        PYTHON + ["runner.programs", str(work / kind), suite],
+        needs=[f"build-{kind}"],
+        limit_s=limit_s,
+    )
+
+
+def all_jobs(work, slots, long):
+    """Every job in the order in which they are started: the builds, then long suites first."""
+    jobs = [build_job(kind, work, slots) for kind in ("plain", "asan", "tsan", "fuzz")]
+    jobs.append(Job("check", PYTHON + ["check"], limit_s=60))
+    for io in BACK_ENDS:
+        jobs.append(python_job(f"asan-blackbox-{io}", "blackbox", work, "asan", io, limit_s=400))
+    for io in BACK_ENDS:
+        jobs.append(python_job(f"blackbox-{io}", "blackbox", work, io=io))
+    jobs += [
+        python_job("crash", "crash", work, long=long),
+        Job(
+            "fuzz",
+            PYTHON + ["fuzz.drive", str(work / "fuzz")],
+            needs=["build-fuzz"],
+            limit_s=7200 if long else 200,
+            environment={"RESTANTE_LONG": "1" if long else ""},
+        ),
+        python_job("interop", "interop", work, long=long),
+        programs_job("asan-unit", "unit", work, "asan"),
+        programs_job("unit", "unit", work, "plain"),
+        programs_job("threads", "threads", work, "plain"),
+        programs_job("tsan-threads", "threads", work, "tsan"),
+        programs_job("conformance", "conformance", work, "plain"),
+        programs_job("asan-conformance", "conformance", work, "asan"),
+    ]
+    for io in BACK_ENDS:
+        jobs.append(python_job(f"dialogues-{io}", "dialogues", work, io=io))
+    for io in BACK_ENDS:
+        jobs.append(python_job(f"asan-dialogues-{io}", "dialogues", work, "asan", io))
+    if long:
+        jobs.append(python_job("asan-interop", "interop", work, "asan", limit_s=1200))
+        jobs.append(python_job("asan-crash", "crash", work, "asan", limit_s=1200))
+    return jobs
