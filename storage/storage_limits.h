@@ -17,5 +17,10 @@
 #define STORAGE_SEQUENCE_STEP        (1u << 20) /* sequences skipped at each open: none is ever reused */
 #define STORAGE_SEGMENTS_MAX         65536     /* of one volume: 16 TiB at the default size */
 #define STORAGE_OPEN_FILES_MAX       4096      /* segments and blobs kept open for the next reader */
+#define STORAGE_MAP_SIZE_DEFAULT     (256ull << 30) /* octets of address space for the index */
+#define STORAGE_DELTA_MAX_DEFAULT    (256ull << 20) /* octets of memory */
+#define STORAGE_BODY_MEMORY_DEFAULT  (256ll << 20)  /* octets of message bodies in memory at once */
+#define STORAGE_CHECKPOINT_MS        5000           /* design section 5: every 5 s */
+#define STORAGE_CHECKPOINT_OCTETS    (64ull << 20)  /* octets of log: bounds what a restart reads */
 
 #endif

@@ -4,15 +4,16 @@
  *
  *   volume/  VOLUME  lock  segments/00000001.seg ...  blobs/ab/<id>.blob  index/  lost+found/
  *
- * The VOLUME file says format version, volume id, epoch and checksum key, and is written once (the
- * epoch is raised when a backup is restored). `lock` is held by flock(2): a second process is refused.
+ * The VOLUME file (storage/volume_file.h) says format version, volume id, epoch and checksum key, and
+ * is written once (the epoch is raised when a backup is restored). `lock` is held by flock(2): a
+ * second process is refused.
  */
 #ifndef STORAGE_VOLUME_H
 #define STORAGE_VOLUME_H
 
 #include "io/status.h"
-#include "storage/checksum.h"
 #include "storage/disk.h"
+#include "storage/volume_file.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,7 +26,6 @@ struct checkpoint;
 struct blob_thread;
 struct segment_table;
 
-#define VOLUME_FORMAT_VERSION 1
 #define VOLUME_PATH_MAX 384 /* octets with NUL */
 
 struct volume_config {
@@ -39,13 +39,6 @@ struct volume_config {
     uint64_t checkpoint_octets; /* log octets that trigger one; 0: default (64 MiB) */
     uint32_t checkpoint_events; /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
     uint64_t space_reserve;    /* octets kept free for expunge and checkpoint; 0: two segments */
-};
-
-/* What VOLUME says. Immutable after opening. */
-struct volume_identity {
-    uint8_t id[16];
-    uint32_t epoch;
-    struct checksum_key key;
 };
 
 /* Owner: the store. Members are immutable after start unless they say otherwise. */
@@ -72,10 +65,15 @@ struct volume {
 /*
  * Makes the directory and VOLUME when there is none, reads it otherwise, takes the lock. Nothing is
  * started yet. STATUS_BUSY: another process has it; STATUS_UNSUPPORTED: a newer format, or a network or
- * FUSE file system; STATUS_CORRUPT: VOLUME is damaged.
+ * FUSE file system; STATUS_CORRUPT: VOLUME is damaged, or missing where there are
+ * segments. `config` is copied.
  */
 MUST_CHECK enum status volume_open(const struct volume_config *config, struct volume **out_volume,
                                    struct error *out_error);
+
+/* The name of a file system that is no place for a volume, by the type that statfs(2) gives: its locks,
+ * syncs or descriptors do not hold what we rely on. NULL for all others. Pure. */
+const char *volume_refused_file_system(uint64_t type);
 
 /* Recovers (storage/recover.h), then starts writer, blob thread and checkpointer. */
 MUST_CHECK enum status volume_start(struct volume *volume, struct error *out_error);
