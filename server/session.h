@@ -53,14 +53,20 @@ struct session_protocol {
     enum verdict (*on_refused)(struct session *session, enum session_refusal refusal,
                                const struct command *row);
     /* Input that is not lines (a message body): NULL, or called instead of the line reader while
-     * session->raw_input is set. Returns octets taken. */
+     * session->raw_input is set. Returns octets taken; it may clear raw_input, or set `waiting` to
+     * have no more until session_continue. Taking nothing without either waits for more input. */
     size_t (*on_raw)(struct session *session, const uint8_t *data, size_t length);
     /* The idle clock ran out: say what must be said (POP3: nothing), then the session is ended. */
     void (*on_idle)(struct session *session);
-    /* The server drains: end now if nothing is lost by it. */
+    /* The server drains: end now (session_finish) if nothing is lost by it. Never called while
+     * something is pending; called again after each command until the session ends. */
     void (*on_drain)(struct session *session);
+    /* No command will follow, what is queued is still being sent: release at once what others wait
+     * for. NULL when there is nothing of the kind. Called at most once, before on_ended. */
+    void (*on_finish)(struct session *session);
     /* Release everything; called once. Returns whether all is released: if not, the protocol calls
-     * session_released later. Adds its fields to the session's log line. */
+     * session_released later. Adds its fields to the session's log line. Callbacks of what was
+     * pending find session->ended set. */
     bool (*on_ended)(struct session *session, struct log_line *line);
 };
 
@@ -73,24 +79,27 @@ struct session {
     uint64_t id;
     int64_t started_ms;
     struct line_reader reader;
-    struct deadline idle;      /* runs while nothing is pending */
+    struct deadline idle;      /* looks at idleness and at output without progress */
     struct deadline login;     /* until the protocol disarms it */
     int64_t active_ms;         /* last command or progress */
     uint64_t progress_octets;  /* output taken by the socket when last looked at */
-    uint32_t idle_timeout_ms, stall_timeout_ms;
+    uint32_t idle_timeout_ms, stall_timeout_ms; /* from the configuration; on_start may change them */
     uint32_t bad_commands;
     const struct command *current; /* the row whose handler is WAITing or producing */
     const char *end_reason;    /* a word for the log: "quit", "idle", "reset", ... */
+    bool failed;               /* the present command's reply is an error; reply.c sets it */
     bool waiting;              /* a handler said WAIT */
     bool producing;            /* a handler said MORE */
     bool closing;              /* no further command */
     bool raw_input;
     bool input_ended;          /* the peer's FIN has been seen */
+    bool input_paused;         /* conn_input_pause is in force */
     bool ended;
     bool in_commands;          /* the command loop is on the stack */
 };
 
-/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short. */
+/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short, the
+ * worker drains, or the listener's allow list does not name the peer. */
 void session_accept(struct worker_listener *listener, int fd, const struct address *peer,
                     const struct address *local);
 
@@ -98,13 +107,18 @@ void session_accept(struct worker_listener *listener, int fd, const struct addre
  * `verdict` (DONE, MORE, NEXT or CLOSE). `ok` is what the command is counted as. */
 void session_continue(struct session *session, enum verdict verdict, bool ok);
 
-/* A producer has ended. */
+/* A producer has ended in order. One that was dropped (its stop had another status) says nothing: the
+ * connection is ending. */
 void session_producer_done(struct session *session);
 
-/* Ends the session at once (`reason` a constant word for the log); output is dropped. */
+/* The server drains: asks the protocol to end the session, now or when what is pending has ended. */
+void session_drain(struct session *session);
+
+/* Ends the session at once (`reason` a constant word for the log); output is dropped. Harmless
+ * twice; the first reason counts. */
 void session_abort(struct session *session, const char *reason);
 
-/* Flushes, then ends. */
+/* Flushes, then ends. No command follows. Harmless twice; the first reason counts. */
 void session_finish(struct session *session, const char *reason);
 
 /* on_ended said false; now everything is released. Frees the session. */

@@ -13,6 +13,7 @@
 #include "io/list.h"
 #include "io/listen.h"
 #include "io/loop.h"
+#include "io/mem.h"
 #include "io/post.h"
 #include "server/config.h"
 #include "storage/store.h"
@@ -24,6 +25,8 @@
 struct session_protocol;
 
 #define WORKER_COMMANDS_MAX 64 /* rows of all command tables together */
+#define WORKER_POOLS_MAX    8  /* sizes of pooled items: session structs and what they borrow */
+#define WORKER_POOL_KEEP    1024 /* free items a pool keeps */
 
 /* Written by the worker, read by the metrics thread. */
 struct worker_counters {
@@ -42,7 +45,7 @@ struct worker_counters {
 
 struct worker_listener {
     struct listener listener;
-    const struct config_listener *config;
+    const struct config_listener *config; /* NULL: not in the configuration, as the admin socket */
     const struct session_protocol *protocol;
     struct worker *worker;
 };
@@ -56,8 +59,9 @@ struct worker {
     struct store_client store;
     struct auth_client auth;
     struct worker_counters counters;
-    struct list_link sessions;
-    uint32_t session_count;
+    struct mem_pool pools[WORKER_POOLS_MAX]; /* by item size, see worker_item_get */
+    struct list_link sessions; /* those whose connection has not ended */
+    uint32_t session_count;    /* those whose memory has not been freed */
     uint64_t next_session;     /* for session ids: worker index and this */
     unsigned listener_count;
     struct worker_listener *listeners;
@@ -69,10 +73,11 @@ struct worker {
     void *own;
 };
 
-/* One bound socket: opened by main before privileges drop. */
+/* One bound socket: opened by main before privileges drop. It stays main's; the worker only accepts. */
 struct worker_socket {
-    const struct config_listener *config;
+    const struct config_listener *config;    /* NULL when it is not in the configuration */
     int fd;
+    const struct session_protocol *protocol; /* NULL: the one that `config` names */
 };
 
 struct worker_config {
@@ -87,6 +92,12 @@ struct worker_config {
 /* Starts the thread and waits until its loop runs and its listeners accept, or says why not. */
 MUST_CHECK enum status worker_start(const struct worker_config *config, struct worker **out_worker,
                                     struct error *out_error);
+/* An item of `size` octets, not zeroed, from the worker's pool for that size, or NULL when memory is
+ * short. Worker's thread only; sizes are few and constant. */
+void *worker_item_get(struct worker *worker, size_t size);
+/* Gives it back; NULL is allowed. */
+void worker_item_put(struct worker *worker, size_t size, void *item);
+
 /* Main thread: stop accepting, let sessions end (idle POP3 ones at once), at most
  * drain_timeout_s. */
 void worker_drain(struct worker *worker);
