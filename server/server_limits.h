@@ -11,6 +11,12 @@
 #define LMTP_IDLE_TIMEOUT_S      300  /* seconds, RFC 5321 4.5.3.2.7 */
 #define LMTP_RECIPIENTS_MAX      1000 /* RFC 5321 4.5.3.1.8 demands 100 */
 #define LMTP_MESSAGE_OCTETS_MAX  (64u << 20) /* octets; what SIZE announces by default */
+#define LMTP_NAME_LEN_MAX        255  /* octets of a client's name kept from LHLO, RFC 5321 4.5.3.1.2 */
+#define LMTP_ADDRESS_LEN_MAX     320  /* octets of an address: 64 + "@" + 255, RFC 5321 4.5.3.1 */
+#define LMTP_DOMAIN_LEN_MAX      255  /* octets, RFC 5321 4.5.3.1.2 */
+#define LMTP_ENVID_LEN_MAX       100  /* octets, RFC 3461 section 4.4 */
+#define LMTP_ORCPT_LEN_MAX       500  /* octets, RFC 3461 section 4.2 */
+#define LMTP_CHUNK_OCTETS_MAX    UINT64_MAX /* octets of a BDAT chunk; refused ones are read over, too */
 #define SERVER_WORKERS_MAX       256
 
 #endif
