@@ -15,6 +15,10 @@
 
 #define ADDRESS_TEXT_MAX 128 /* octets with NUL: "unix:" and a path of 107, or "[v6%zone]:port" */
 
+/* In sin6_flowinfo of what address_parse made of "*": listen_open takes both families then. No
+ * meaning to the kernel, which binds whatever the flow information says. */
+#define ADDRESS_BOTH_FAMILIES 1u
+
 struct address {
     socklen_t length; /* 0: unknown */
     union {
@@ -38,8 +42,9 @@ void address_normalise(struct address *address);
 
 bool address_is_loopback(const struct address *address); /* UNIX sockets count as loopback */
 
-/* The key under which failures from one source are counted: an IPv4 address whole, an IPv6 address by
- * its first 48 bits, all UNIX peers as one. Equal prefix, equal key; different families differ. */
+/* The key under which failures from one source are counted: an IPv4 address whole, an IPv6 address
+ * by its first 48 bits, all UNIX peers as one. Equal prefix, equal key; different families differ.
+ */
 struct address_prefix {
     uint8_t octets[8]; /* [0] is the family's tag */
 };

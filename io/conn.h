@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One client's byte stream over a socket: input as it comes, output as chunks, an orderly end. A conn
- * is embedded in its owner (a session) and belongs to one worker. Whether TLS is on, which loop runs
- * and how a chunk is sent are its secrets.
+ * One client's byte stream over a socket: input as it comes, output as chunks, an orderly end. A
+ * conn is embedded in its owner (a session) and belongs to one worker. Whether TLS is on, which
+ * loop runs and how a chunk is sent are its secrets.
  *
- * Life: conn_init, conn_start, callbacks, conn_finish or conn_abort (or the peer ends it), on_closed,
- * after which the owner may free it. on_closed comes exactly once, never from inside a conn_ call.
+ * Life: conn_init, conn_start, callbacks, conn_finish or conn_abort (or the peer ends it),
+ * on_closed, after which the owner may free it. on_closed comes exactly once, never from inside a
+ * conn_ call.
  *
  * Output queued in one turn of the loop leaves in one send, at the end of the turn. Files: up to
  * CONN_PIECE_MAX octets at a time; what is in the page cache by sendfile(2), what is not by an
@@ -23,17 +24,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONN_PIECE_MAX    (256 * 1024) /* octets of one sendfile: bounds one client's turn */
-#define CONN_READ_PIECE   (64 * 1024)  /* octets of one cold read */
-#define CONN_OUTPUT_HIGH  (64 * 1024)  /* queued copied octets above which conn_output_full says so */
-#define CONN_OUTPUT_LOW   (16 * 1024)  /* on_drained is called when it falls to this */
-#define CONN_LINGER_MS    2000         /* after our FIN: how long the peer may take to close */
+#define CONN_PIECE_MAX   (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
+#define CONN_READ_PIECE  SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
+#define CONN_OUTPUT_HIGH (64 * 1024) /* queued copied octets above which conn_output_full says so \
+                                      */
+#define CONN_OUTPUT_LOW (16 * 1024)  /* on_drained is called when it falls to this */
+#define CONN_LINGER_MS  2000         /* after our FIN: how long the peer may take to close */
 
 struct conn;
 
 struct conn_events {
-    /* Input. Returns how many octets were taken; the rest is kept and offered again, in front of what
-     * comes next, or after conn_input_resume. While input is paused it is not called. */
+    /* Input. Returns how many octets were taken; the rest is kept and offered again, in front of
+     * what comes next, or after conn_input_resume. While input is paused it is not called. */
     size_t (*on_input)(struct conn *conn, const uint8_t *data, size_t length);
     /* The peer will send no more (its FIN), after all input has been offered (once). Output still
      * works: a half-closed client waits for its replies. `left` octets were never taken. */
@@ -49,13 +51,14 @@ struct conn_counters {
     struct counter octets_in;
     struct counter octets_copied;   /* sent from memory */
     struct counter octets_sendfile; /* sent from the page cache without a copy */
-    struct counter octets_read;     /* sent after an asynchronous read: cold */
+    struct counter octets_read;     /* of those copied, how many were read asynchronously: cold */
 };
 
 /* What all connections of a worker share. */
 struct conn_host {
     struct loop *loop;
-    struct mem_pool blocks; /* SENDQ_BLOCK_SIZE */
+    struct sendq_pools pools;
+    uint32_t conn_count;
     struct conn_counters counters;
 };
 
@@ -70,16 +73,16 @@ struct conn {
     struct sendq output;
     struct address peer, local; /* data: a proxy preface may replace them */
     struct {
-        struct loop_op receive, send, close;
-        struct loop_task flush;
+        struct loop_op receive, send, close; /* receive: also the watch while input is paused */
+        struct loop_task task; /* the end of the turn: offer held input, send output */
         struct deadline linger;
-        struct iovec iov[LOOP_IOV_MAX];
-        uint8_t *held;       /* input offered but not taken; NULL when none */
+        uint8_t *held; /* input offered but not taken; NULL when none */
         size_t held_length, held_capacity;
         uint8_t *read_block; /* cold read in flight */
-        uint8_t state;
+        uint64_t octets_sent;
         enum status reason;
-        bool paused, peer_ended, end_told, was_full, finishing, sending_extent, in_input;
+        uint8_t state;
+        bool paused, offer_held, peer_ended, end_told, was_full, watching, fin_seen;
     } own;
 };
 
@@ -91,9 +94,9 @@ void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_rece
 /* Begins to receive. */
 void conn_start(struct conn *conn);
 
-/* Queue output. STATUS_NO_MEMORY: the connection has been aborted with that reason; the caller needs
- * do nothing more. After conn_finish or conn_abort they do nothing and return STATUS_CANCELLED (holds
- * are released and readers stopped all the same). */
+/* Queue output. STATUS_NO_MEMORY: the connection has been aborted with that reason; the caller
+ * needs do nothing more. After conn_finish or conn_abort they do nothing and return
+ * STATUS_CANCELLED (holds are released and readers stopped all the same). */
 enum status conn_write(struct conn *conn, const void *data, size_t length);
 enum status conn_reserve(struct conn *conn, size_t length, uint8_t **out_data);
 void conn_commit(struct conn *conn, size_t length);
@@ -112,7 +115,14 @@ uint64_t conn_output_pending(const struct conn *conn);
  * reader, is queued. */
 bool conn_output_full(struct conn *conn);
 
-/* Stops offering (and, soon, receiving) input; the kernel's buffers then hold the peer back. */
+/* Whether conn_finish or conn_abort was called, or the connection failed: nothing more can be sent.
+ */
+bool conn_ending(const struct conn *conn);
+
+/* Stops offering input. What arrives all the same is kept, and the first that does ends receiving,
+ * so that the kernel's buffers hold the peer back. A reset is still noticed and ends the
+ * connection; a peer's FIN is told after conn_input_resume, since a half-closed client waits for
+ * its replies. */
 void conn_input_pause(struct conn *conn);
 
 /* Offers what was kept, from the loop, not inside this call; then receives on. */
@@ -122,7 +132,8 @@ void conn_input_resume(struct conn *conn);
 uint64_t conn_octets_sent(const struct conn *conn);
 
 /* Sends what is queued, then FIN, waits up to CONN_LINGER_MS for the peer's, closes. Input is
- * discarded from now on. */
+ * discarded from now on. Readers still queued run to their end; how long a peer may take to read is
+ * for the caller to judge (conn_octets_sent, conn_abort). */
 void conn_finish(struct conn *conn);
 
 /* Ends at once: queued output is dropped. on_closed follows with `reason`. Harmless twice. */

@@ -33,7 +33,8 @@ static inline uint64_t counter_read(const struct counter *counter)
 
 #define HISTOGRAM_BUCKETS 28 /* bucket i counts values <= 2^i; the last takes the rest */
 
-/* Powers of two; the unit (octets, microseconds, records) is said where the histogram is declared. */
+/* Powers of two; the unit (octets, microseconds, records) is said where the histogram is declared.
+ */
 struct histogram {
     struct counter buckets[HISTOGRAM_BUCKETS]; /* not cumulative */
     struct counter sum;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers: a hierarchical wheel per worker with a tick of DEADLINE_TICK_MS. Arming, moving and disarming
- * cost a few stores, because nearly every timer of a mail server is moved and never fires.
+ * Timers: a hierarchical wheel per worker with a tick of DEADLINE_TICK_MS. Arming, moving and
+ * disarming cost a few stores, because nearly every timer of a mail server is moved and never
+ * fires.
  *
- * Owner thread only. Time is the monotonic clock in milliseconds, given in by the loop, so that tests
- * can run a virtual clock.
+ * Owner thread only. Time is the monotonic clock in milliseconds, given in by the loop, so that
+ * tests can run a virtual clock.
  */
 #ifndef IO_DEADLINE_H
 #define IO_DEADLINE_H
@@ -15,12 +16,15 @@
 #include <stdint.h>
 
 #define DEADLINE_TICK_MS 8
-#define DEADLINE_LEVELS 4
-#define DEADLINE_SLOTS 64 /* a level; 8 ms * 64^4 = 37 hours; later ones are clamped there and re-armed */
+#define DEADLINE_LEVELS  4
+#define DEADLINE_SLOTS \
+    64 /* a level; 8 ms * 64^4 = 37 hours; later ones are clamped there and re-armed */
 
 struct deadline_wheel {
     int64_t tick_now; /* ticks of DEADLINE_TICK_MS that have been run */
     uint32_t armed_count;
+    struct list_link due;               /* armed for the past: run next time */
+    uint64_t occupied[DEADLINE_LEVELS]; /* a bit for each slot that holds something */
     struct list_link slots[DEADLINE_LEVELS][DEADLINE_SLOTS];
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Intrusive doubly linked list: the link lives inside the element, so nothing is allocated and an
- * element can leave its list knowing only itself. A list is a link that points at itself when empty.
- * One thread at a time.
+ * element can leave its list knowing only itself. A list is a link that points at itself when
+ * empty. One thread at a time.
  */
 #ifndef IO_LIST_H
 #define IO_LIST_H
@@ -15,7 +15,7 @@ struct list_link {
 };
 
 /* The element of type `type` that holds the link `link` as its member `member`. */
-#define list_entry(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define list_entry(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void list_init(struct list_link *list)
 {

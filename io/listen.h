@@ -35,16 +35,22 @@ MUST_CHECK enum status listen_open(const struct listen_config *config, int *out_
 struct listener {
     struct loop *loop;
     struct loop_op op;
-    struct deadline retry; /* after running out of descriptors: 100 ms */
-    int fd;                /* not owned */
-    bool stopping;
+    struct deadline retry;    /* after running out of descriptors: 100 ms */
+    struct loop_task stopped; /* calls on_stopped when there was nothing to cancel */
+    int fd;                   /* not owned */
+    struct address local;     /* length 0: differs from connection to connection */
+    bool is_unix, stopping;
     void *owner;
-    /* `fd` is non-blocking with TCP_NODELAY set; peer and local are normalised. The callee owns fd. */
+    /* `fd` is non-blocking; peer and local are normalised. TCP has TCP_NODELAY, keep-alive and
+     * TCP_USER_TIMEOUT set (see io_limits.h), all inherited from the listening socket. The callee
+     * owns fd. */
     void (*on_connection)(struct listener *listener, int fd, const struct address *peer,
                           const struct address *local);
     void (*on_stopped)(struct listener *listener); /* once after listener_stop; never inside it */
 };
 
+/* Sets the options that connections inherit on `fd`, which may come from listen_open or from
+ * systemd. */
 void listener_init(struct listener *listener, struct loop *loop, int fd, void *owner);
 void listener_start(struct listener *listener);
 void listener_stop(struct listener *listener);

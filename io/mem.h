@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arenas (many small things of one life time, freed in one call) and pools (many things of one size,
- * recycled). Neither is shared: each belongs to one thread.
+ * Arenas (many small things of one life time, freed in one call) and pools (many things of one
+ * size, recycled). Neither is shared: each belongs to one thread.
  */
 #ifndef IO_MEM_H
 #define IO_MEM_H
@@ -29,7 +29,8 @@ char *mem_arena_copy(struct mem_arena *arena, const void *data, size_t length);
 /* Frees everything the arena gave out; the arena is empty again and usable. */
 void mem_arena_clear(struct mem_arena *arena);
 
-/* Items of one size. `keep_max` free items are kept for reuse, the rest go back to the allocator. */
+/* Items of one size. `keep_max` free items are kept for reuse, the rest go back to the allocator.
+ */
 struct mem_pool {
     size_t item_size;
     uint32_t keep_max;

@@ -42,11 +42,12 @@ void post_send(struct post_box *box, struct post_message *message);
 /* Receiver only: runs everything posted so far, oldest first; returns how many. */
 unsigned post_run(struct post_box *box);
 
-/* Receiver only: takes everything posted so far, oldest first, without running it; NULL when empty. */
+/* Receiver only: takes everything posted so far, oldest first, without running it; NULL when empty.
+ */
 struct post_message *post_take(struct post_box *box);
 
-/* Plain thread only: sleeps until something is posted or `timeout_ms` passed (-1: for ever). Returns
- * whether there is something. */
+/* Plain thread only: sleeps until something is posted or `timeout_ms` passed (-1: for ever).
+ * Returns whether there is something. */
 bool post_wait(struct post_box *box, int64_t timeout_ms);
 
 #endif

@@ -43,10 +43,10 @@ enum status {
 /* What went wrong where, for the one place that logs it. All members but `status` may be empty. */
 struct error {
     enum status status;
-    int errno_value;   /* errno at the point of failure, 0 when none */
-    uint64_t offset;   /* octets into the file, when that means something */
-    char path[256];    /* the file, cut to fit */
-    char text[256];    /* what was being done, and the cure; a sentence without a full stop */
+    int errno_value; /* errno at the point of failure, 0 when none */
+    uint64_t offset; /* octets into the file, when that means something */
+    char path[256];  /* the file, cut to fit */
+    char text[256];  /* what was being done, and the cure; a sentence without a full stop */
 };
 
 /* A short stable name such as "no_space", for logs, metrics and JSON. Never NULL. */

@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *            conn_start            conn_finish              all sent: FIN
+ *     NEW ---------------> OPEN ----------------> FINISHING ------------> LINGERING
+ *      |                    |                         |                       | peer's FIN, reset
+ *      |                    |                         |                       | or CONN_LINGER_MS
+ *      +--------------------+------ conn_abort -------+-----------------------+---> CLOSING
+ *                                   or failure                 loop_close and every operation
+ *                                                              answered: on_closed
+ *
+ * Everything that calls the owner back runs from the loop: from an operation's answer or from the
+ * task at the end of the turn. The functions of conn.h only note what is wanted and queue that
+ * task.
+ */
+#include "io/conn.h"
+
+#include "io/io_limits.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum { STATE_NEW, STATE_OPEN, STATE_FINISHING, STATE_LINGERING, STATE_CLOSING };
+
+void conn_host_init(struct conn_host *host, struct loop *loop)
+{
+    memset(host, 0, sizeof *host);
+    host->loop = loop;
+    sendq_pools_init(&host->pools);
+}
+
+void conn_host_deinit(struct conn_host *host)
+{
+    assert(host->conn_count == 0);
+    sendq_pools_deinit(&host->pools);
+}
+
+/* The end */
+
+static void begin_close(struct conn *conn, enum status reason)
+{
+    if (conn->own.state == STATE_CLOSING) {
+        return;
+    }
+    conn->own.state = STATE_CLOSING;
+    conn->own.reason = reason;
+    deadline_disarm(loop_wheel(conn->host->loop), &conn->own.linger);
+    loop_close(conn->host->loop, &conn->own.close, conn->fd);
+}
+
+/* The last operation to be answered ends the conn; a cold read may outlast the socket. */
+static void end_if_idle(struct conn *conn)
+{
+    if (conn->own.state != STATE_CLOSING || loop_op_busy(&conn->own.close) ||
+        loop_op_busy(&conn->own.send) || loop_op_busy(&conn->own.receive)) {
+        return;
+    }
+    conn->fd = -1;
+    loop_task_cancel(&conn->own.task);
+    enum status reason = conn->own.reason;
+    sendq_clear(&conn->output, reason == STATUS_OK ? STATUS_CANCELLED : reason);
+    free(conn->own.held);
+    conn->own.held = NULL;
+    conn->host->conn_count--;
+    conn->events->on_closed(conn, reason); /* the conn may be gone after this */
+}
+
+static void on_close_done(struct loop_op *op, enum status status, size_t octets)
+{
+    end_if_idle(list_entry(op, struct conn, own.close));
+}
+
+static void on_linger_due(struct deadline *deadline)
+{
+    begin_close(list_entry(deadline, struct conn, own.linger), STATUS_OK);
+}
+
+/* All output has been taken by the kernel: our FIN. What the peer still sends is discarded, because
+ * a close with input unread makes the kernel send a reset, which can overtake the last reply. */
+static void begin_linger(struct conn *conn)
+{
+    (void)shutdown(conn->fd, SHUT_WR); /* if the peer is gone, the receive will say so */
+    conn->own.state = STATE_LINGERING;
+    if (conn->own.peer_ended) {
+        begin_close(conn, STATUS_OK);
+        return;
+    }
+    struct loop *loop = conn->host->loop;
+    deadline_arm(loop_wheel(loop), &conn->own.linger, loop_now_ms(loop) + CONN_LINGER_MS);
+}
+
+/* Input */
+
+static bool wants_input(const struct conn *conn)
+{
+    return conn->own.state != STATE_OPEN || !conn->own.paused;
+}
+
+/* Has the operation in flight that the state calls for: a receive, or while input is paused a watch
+ * for the peer's end. */
+static void receive_as_wanted(struct conn *conn)
+{
+    struct loop *loop = conn->host->loop;
+    if (conn->own.state == STATE_NEW || conn->own.state == STATE_CLOSING || conn->own.peer_ended) {
+        return;
+    }
+    if (loop_op_busy(&conn->own.receive)) {
+        if (conn->own.watching && wants_input(conn)) {
+            loop_cancel(loop, &conn->own.receive); /* its answer brings us here again */
+        }
+    } else if (wants_input(conn)) {
+        conn->own.watching = false;
+        loop_receive(loop, &conn->own.receive, conn->fd, conn->mode);
+    } else if (!conn->own.fin_seen) {
+        conn->own.watching = true;
+        loop_watch(loop, &conn->own.receive, conn->fd);
+    }
+}
+
+/* Keeps input that the owner has not taken. */
+static void hold(struct conn *conn, const uint8_t *data, size_t length)
+{
+    if (length > CONN_HELD_MAX - conn->own.held_length) {
+        begin_close(conn, STATUS_TOO_BIG);
+        return;
+    }
+    size_t needed = conn->own.held_length + length;
+    size_t capacity = conn->own.held == NULL ? 0 : conn->own.held_capacity;
+    if (needed > capacity) {
+        capacity = capacity == 0 ? CONN_HELD_FIRST : capacity;
+        while (capacity < needed) {
+            capacity *= 2;
+        }
+        uint8_t *grown = realloc(conn->own.held, capacity);
+        if (grown == NULL) {
+            begin_close(conn, STATUS_NO_MEMORY);
+            return;
+        }
+        conn->own.held = grown;
+        conn->own.held_capacity = capacity;
+    }
+    memcpy(conn->own.held + conn->own.held_length, data, length);
+    conn->own.held_length = needed;
+}
+
+static void drop_held(struct conn *conn)
+{
+    free(conn->own.held);
+    conn->own.held = NULL;
+    conn->own.held_length = 0;
+}
+
+/* Offers `data`; returns how many octets are to be kept: 0 when the conn is ending. */
+static size_t offer(struct conn *conn, const uint8_t *data, size_t length)
+{
+    size_t taken = conn->events->on_input(conn, data, length);
+    assert(taken <= length);
+    return conn->own.state == STATE_OPEN ? length - taken : 0;
+}
+
+static void offer_held(struct conn *conn)
+{
+    uint8_t *data = conn->own.held;
+    size_t length = conn->own.held_length;
+    conn->own.held = NULL; /* on_input may end the conn, which frees what it holds */
+    conn->own.held_length = 0;
+    size_t left = offer(conn, data, length);
+    if (left == 0) {
+        free(data);
+        return;
+    }
+    memmove(data, data + (length - left), left);
+    conn->own.held = data;
+    conn->own.held_length = left;
+}
+
+static void tell_input_end(struct conn *conn)
+{
+    if (conn->own.state == STATE_OPEN && conn->own.peer_ended && !conn->own.end_told &&
+        !conn->own.paused && !conn->own.offer_held) {
+        conn->own.end_told = true;
+        conn->events->on_input_end(conn, conn->own.held_length);
+    }
+}
+
+static void on_data(struct loop_op *op, const uint8_t *data, size_t length)
+{
+    struct conn *conn = list_entry(op, struct conn, own.receive);
+    counter_add(&conn->host->counters.octets_in, length);
+    if (conn->own.state != STATE_OPEN) {
+        return; /* ending: discarded */
+    }
+    if (conn->own.paused || conn->own.offer_held) {
+        hold(conn, data, length);
+        if (conn->own.paused && conn->own.state == STATE_OPEN) {
+            loop_cancel(conn->host->loop, op);
+        }
+    } else if (conn->own.held != NULL) {
+        hold(conn, data, length);
+        if (conn->own.state == STATE_OPEN) {
+            offer_held(conn);
+        }
+    } else {
+        size_t left = offer(conn, data, length);
+        if (left > 0) {
+            hold(conn, data + (length - left), left);
+        }
+    }
+}
+
+static void watch_done(struct conn *conn, enum status status)
+{
+    conn->own.watching = false;
+    if (status == STATUS_EOF) {
+        conn->own.fin_seen = true; /* the receive will meet it, in its place behind the input */
+    } else if (status != STATUS_CANCELLED) {
+        begin_close(conn, status);
+    }
+    receive_as_wanted(conn);
+}
+
+static void receive_done(struct conn *conn, enum status status)
+{
+    switch (status) {
+    case STATUS_OK:
+    case STATUS_CANCELLED:
+        receive_as_wanted(conn);
+        break;
+    case STATUS_EOF:
+        conn->own.peer_ended = true;
+        if (conn->own.state == STATE_LINGERING) {
+            begin_close(conn, STATUS_OK);
+        }
+        tell_input_end(conn);
+        break;
+    default:
+        /* After our FIN nothing is owed any more: many clients answer it with a reset. */
+        begin_close(conn, conn->own.state == STATE_LINGERING ? STATUS_OK : status);
+    }
+}
+
+static void on_receive_done(struct loop_op *op, enum status status, size_t octets)
+{
+    struct conn *conn = list_entry(op, struct conn, own.receive);
+    if (conn->own.state == STATE_CLOSING) {
+        end_if_idle(conn);
+    } else if (conn->own.watching) {
+        watch_done(conn, status);
+    } else {
+        receive_done(conn, status);
+    }
+}
+
+/* Output */
+
+static void run_output(struct conn *conn);
+
+static void tell_drained(struct conn *conn)
+{
+    bool low =
+        conn->own.was_full && conn->output.sources == 0 && conn->output.octets <= CONN_OUTPUT_LOW;
+    if (conn->own.state == STATE_OPEN && (low || sendq_empty(&conn->output))) {
+        conn->own.was_full = false;
+        conn->events->on_drained(conn);
+    }
+}
+
+static void send_octets(struct conn *conn)
+{
+    struct iovec iov[LOOP_IOV_MAX];
+    unsigned count = sendq_gather(&conn->output, iov, LOOP_IOV_MAX);
+    loop_send(conn->host->loop, &conn->own.send, conn->fd, iov, count,
+              sendq_more_behind(&conn->output, count));
+}
+
+/* Whether the page of the file at `offset` can be had without waiting for the disk. */
+static bool is_warm(int fd, uint64_t offset)
+{
+    uint8_t octet;
+    struct iovec iov = {.iov_base = &octet, .iov_len = 1};
+    /* Every answer but "would block" means that sendfile will not wait for long either: the end of
+     * the file, which it reports, or a file system that cannot tell because it has no disk. */
+    return preadv2(fd, &iov, 1, (off_t)offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+/* How many of `length` octets, from the first on, are in the page cache. A look at some pages only:
+ * the kernel reads and drops whole stretches, and a wrong answer costs time, not correctness. */
+static size_t warm_length(int fd, uint64_t offset, size_t length)
+{
+    size_t at = 0;
+    while (at < length) {
+        if (!is_warm(fd, offset + at)) {
+            return at;
+        }
+        at += CONN_PROBE_STEP;
+    }
+    return is_warm(fd, offset + length - 1) ? length : at - CONN_PROBE_STEP;
+}
+
+static void read_cold(struct conn *conn, const struct sendq_extent *extent)
+{
+    size_t length = extent->length < CONN_READ_PIECE ? (size_t)extent->length : CONN_READ_PIECE;
+    enum status status = sendq_reserve_front(&conn->output, length, &conn->own.read_block);
+    if (status != STATUS_OK) {
+        conn->own.read_block = NULL;
+        begin_close(conn, status);
+        return;
+    }
+    loop_read(conn->host->loop, &conn->own.send, extent->fd, conn->own.read_block, length,
+              extent->offset);
+}
+
+static void send_extent(struct conn *conn)
+{
+    const struct sendq_extent *extent = sendq_front_extent(&conn->output);
+    size_t piece = extent->length < CONN_PIECE_MAX ? (size_t)extent->length : CONN_PIECE_MAX;
+    size_t warm = warm_length(extent->fd, extent->offset, piece);
+    if (warm > 0) {
+        loop_send_file(conn->host->loop, &conn->own.send, conn->fd, extent->fd, extent->offset,
+                       warm);
+    } else {
+        read_cold(conn, extent);
+    }
+}
+
+/* Asks the reader at the front for a block. False when it has nothing now, or has failed. */
+static bool fill_from_reader(struct conn *conn)
+{
+    struct sendq_reader *reader = sendq_front_reader(&conn->output);
+    uint8_t *data;
+    size_t length = 0;
+    enum status status = sendq_reserve_front(&conn->output, SENDQ_RESERVE_MAX, &data);
+    if (status != STATUS_OK) {
+        begin_close(conn, status);
+        return false;
+    }
+    status = reader->fill(reader, data, SENDQ_RESERVE_MAX, &length);
+    switch (status) {
+    case STATUS_OK:
+        assert(length > 0);
+        sendq_commit_front(&conn->output, length);
+        return true;
+    case STATUS_EOF:
+        sendq_reader_finished(&conn->output);
+        sendq_commit_front(&conn->output, length);
+        return true;
+    case STATUS_PENDING:
+        sendq_commit_front(&conn->output, 0);
+        return false;
+    default:
+        sendq_commit_front(&conn->output, 0);
+        begin_close(conn, status);
+        return false;
+    }
+}
+
+static void run_output(struct conn *conn)
+{
+    bool changed = false; /* a reader ended without another octet */
+    while (!loop_op_busy(&conn->own.send) && conn->own.state < STATE_LINGERING) {
+        switch (sendq_front(&conn->output)) {
+        case SENDQ_OCTETS:
+            send_octets(conn);
+            return;
+        case SENDQ_EXTENT:
+            send_extent(conn);
+            return;
+        case SENDQ_READER:
+            if (!fill_from_reader(conn)) {
+                return;
+            }
+            changed = true;
+            break;
+        case SENDQ_EMPTY:
+            if (conn->own.state == STATE_FINISHING) {
+                begin_linger(conn);
+                return;
+            }
+            if (!changed) {
+                return;
+            }
+            changed = false;
+            tell_drained(conn);
+            break;
+        }
+    }
+}
+
+static void read_done(struct conn *conn, enum status status, size_t octets)
+{
+    conn->own.read_block = NULL;
+    if (status != STATUS_OK) {
+        /* An extent that reaches beyond its file is stored data gone wrong, not the peer's end. */
+        begin_close(conn, status == STATUS_EOF ? STATUS_CORRUPT : status);
+        return;
+    }
+    counter_add(&conn->host->counters.octets_read, octets);
+    sendq_sent(&conn->output, octets);
+    sendq_commit_front(&conn->output, octets);
+}
+
+static void sent(struct conn *conn, enum status status, size_t octets)
+{
+    bool is_file = sendq_front(&conn->output) == SENDQ_EXTENT;
+    if (status != STATUS_OK) {
+        begin_close(conn, is_file && status == STATUS_EOF ? STATUS_CORRUPT : status);
+        return;
+    }
+    struct conn_counters *counters = &conn->host->counters;
+    counter_add(is_file ? &counters->octets_sendfile : &counters->octets_copied, octets);
+    conn->own.octets_sent += octets;
+    sendq_sent(&conn->output, octets);
+    tell_drained(conn);
+}
+
+static void on_send_done(struct loop_op *op, enum status status, size_t octets)
+{
+    struct conn *conn = list_entry(op, struct conn, own.send);
+    if (conn->own.state == STATE_CLOSING) {
+        end_if_idle(conn);
+        return;
+    }
+    if (conn->own.read_block != NULL) {
+        read_done(conn, status, octets);
+    } else {
+        sent(conn, status, octets);
+    }
+    run_output(conn);
+}
+
+/* The end of the turn */
+
+static void on_task(struct loop_task *task)
+{
+    struct conn *conn = list_entry(task, struct conn, own.task);
+    if (conn->own.offer_held) {
+        conn->own.offer_held = false;
+        if (conn->own.state == STATE_OPEN && !conn->own.paused) {
+            if (conn->own.held != NULL) {
+                offer_held(conn);
+            }
+            receive_as_wanted(conn);
+            tell_input_end(conn);
+        }
+    }
+    run_output(conn);
+}
+
+static void queue_task(struct conn *conn)
+{
+    if (conn->own.state != STATE_CLOSING) {
+        loop_defer(conn->host->loop, &conn->own.task);
+    }
+}
+
+/* The contract */
+
+void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_receive_mode mode,
+               const struct conn_events *events, const struct address *peer,
+               const struct address *local)
+{
+    memset(conn, 0, sizeof *conn);
+    conn->host = host;
+    conn->events = events;
+    conn->fd = fd;
+    conn->mode = mode;
+    conn->peer = *peer;
+    conn->local = *local;
+    conn->own.state = STATE_NEW;
+    conn->own.receive.on_data = on_data;
+    conn->own.receive.on_done = on_receive_done;
+    conn->own.send.on_done = on_send_done;
+    conn->own.close.on_done = on_close_done;
+    sendq_init(&conn->output, &host->pools);
+    loop_task_init(&conn->own.task, on_task);
+    deadline_init(&conn->own.linger, on_linger_due);
+    host->conn_count++;
+}
+
+void conn_start(struct conn *conn)
+{
+    if (conn->own.state == STATE_NEW) {
+        conn->own.state = STATE_OPEN;
+        receive_as_wanted(conn);
+    }
+}
+
+bool conn_ending(const struct conn *conn)
+{
+    return conn->own.state >= STATE_FINISHING;
+}
+
+/* Queues what a sendq_ call has added, or ends the conn when it had no memory. */
+static enum status queued(struct conn *conn, enum status status)
+{
+    if (status == STATUS_OK) {
+        queue_task(conn);
+    } else if (status == STATUS_NO_MEMORY) {
+        begin_close(conn, status);
+    }
+    return status;
+}
+
+enum status conn_write(struct conn *conn, const void *data, size_t length)
+{
+    if (conn_ending(conn)) {
+        return STATUS_CANCELLED;
+    }
+    return queued(conn, sendq_copy(&conn->output, data, length));
+}
+
+enum status conn_reserve(struct conn *conn, size_t length, uint8_t **out_data)
+{
+    if (conn_ending(conn)) {
+        return STATUS_CANCELLED;
+    }
+    return queued(conn, sendq_reserve(&conn->output, length, out_data));
+}
+
+void conn_commit(struct conn *conn, size_t length)
+{
+    sendq_commit(&conn->output, length);
+}
+
+static void release(const struct sendq_hold *hold_to_release)
+{
+    if (hold_to_release->release != NULL) {
+        hold_to_release->release(hold_to_release->owner);
+    }
+}
+
+enum status conn_send_memory(struct conn *conn, const void *data, size_t length,
+                             struct sendq_hold hold_by)
+{
+    enum status status = STATUS_CANCELLED;
+    if (!conn_ending(conn) && length > 0) {
+        status = queued(conn, sendq_borrow(&conn->output, data, length, hold_by));
+    } else if (!conn_ending(conn)) {
+        release(&hold_by);
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        release(&hold_by);
+    }
+    return status;
+}
+
+enum status conn_send_extent(struct conn *conn, const struct sendq_extent *extent)
+{
+    enum status status = STATUS_CANCELLED;
+    if (!conn_ending(conn)) {
+        status = queued(conn, sendq_extent(&conn->output, extent));
+    }
+    if (status != STATUS_OK) {
+        release(&extent->hold);
+    }
+    return status;
+}
+
+enum status conn_send_reader(struct conn *conn, struct sendq_reader *reader)
+{
+    enum status status = STATUS_CANCELLED;
+    if (!conn_ending(conn)) {
+        status = queued(conn, sendq_reader(&conn->output, reader));
+    }
+    if (status != STATUS_OK) {
+        reader->stop(reader, status);
+    }
+    return status;
+}
+
+void conn_reader_ready(struct conn *conn)
+{
+    queue_task(conn);
+}
+
+uint64_t conn_output_pending(const struct conn *conn)
+{
+    return conn->output.octets;
+}
+
+bool conn_output_full(struct conn *conn)
+{
+    if (conn->output.sources > 0 || conn->output.octets > CONN_OUTPUT_HIGH) {
+        conn->own.was_full = true;
+        return true;
+    }
+    return false;
+}
+
+void conn_input_pause(struct conn *conn)
+{
+    conn->own.paused = true;
+}
+
+void conn_input_resume(struct conn *conn)
+{
+    if (conn->own.paused) {
+        conn->own.paused = false;
+        conn->own.offer_held = true;
+        queue_task(conn);
+    }
+}
+
+uint64_t conn_octets_sent(const struct conn *conn)
+{
+    return conn->own.octets_sent;
+}
+
+void conn_finish(struct conn *conn)
+{
+    if (conn_ending(conn)) {
+        return;
+    }
+    conn->own.state = STATE_FINISHING;
+    conn->own.paused = false;
+    conn->own.offer_held = false;
+    drop_held(conn);
+    receive_as_wanted(conn);
+    queue_task(conn);
+}
+
+void conn_abort(struct conn *conn, enum status reason)
+{
+    begin_close(conn, reason);
+}

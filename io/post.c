@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/post.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+void post_box_init_loop(struct post_box *box, struct loop *loop)
+{
+    atomic_init(&box->newest, NULL);
+    box->loop = loop;
+    box->event_fd = -1;
+}
+
+enum status post_box_init_thread(struct post_box *box)
+{
+    int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event_fd < 0) {
+        return status_from_errno(errno);
+    }
+    atomic_init(&box->newest, NULL);
+    box->loop = NULL;
+    box->event_fd = event_fd;
+    return STATUS_OK;
+}
+
+void post_box_deinit(struct post_box *box)
+{
+    assert(atomic_load_explicit(&box->newest, memory_order_relaxed) == NULL);
+    if (box->loop == NULL && box->event_fd >= 0) {
+        (void)close(box->event_fd); /* an eventfd has nothing to lose */
+        box->event_fd = -1;
+    }
+}
+
+void post_send(struct post_box *box, struct post_message *message)
+{
+    struct post_message *older = atomic_load_explicit(&box->newest, memory_order_relaxed);
+    do {
+        message->next = older;
+        /* Release: whoever takes the stack (acquire in post_take) sees the message's contents. */
+    } while (!atomic_compare_exchange_weak_explicit(&box->newest, &older, message,
+                                                    memory_order_release, memory_order_relaxed));
+    if (older != NULL) {
+        return; /* whoever found it empty has woken the receiver, who has not taken it yet */
+    }
+    if (box->loop != NULL) {
+        loop_wake(box->loop);
+        return;
+    }
+    /* The counter can only be full after 2^64 wakes, and then the receiver is awake anyway. */
+    (void)!write(box->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+struct post_message *post_take(struct post_box *box)
+{
+    /* Acquire: partner of the release in post_send. */
+    struct post_message *newest =
+        atomic_exchange_explicit(&box->newest, NULL, memory_order_acquire);
+    struct post_message *oldest = NULL;
+    while (newest != NULL) {
+        struct post_message *older = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = older;
+    }
+    return oldest;
+}
+
+unsigned post_run(struct post_box *box)
+{
+    unsigned count = 0;
+    struct post_message *message = post_take(box);
+    while (message != NULL) {
+        struct post_message *next = message->next; /* the callback may free or repost it */
+        message->next = NULL;
+        message->on_receive(message);
+        message = next;
+        count++;
+    }
+    return count;
+}
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool box_filled(struct post_box *box)
+{
+    return atomic_load_explicit(&box->newest, memory_order_relaxed) != NULL;
+}
+
+bool post_wait(struct post_box *box, int64_t timeout_ms)
+{
+    int64_t end_ms = timeout_ms < 0 ? INT64_MAX : monotonic_ms() + timeout_ms;
+    while (!box_filled(box)) {
+        int64_t left_ms = timeout_ms < 0 ? -1 : end_ms - monotonic_ms();
+        if (timeout_ms >= 0 && left_ms < 0) {
+            left_ms = 0;
+        }
+        struct pollfd waiting = {.fd = box->event_fd, .events = POLLIN};
+        int ready = poll(&waiting, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+        if (ready > 0) {
+            uint64_t wakes;
+            /* Whatever it says, the box itself is looked at next. */
+            (void)!read(box->event_fd, &wakes, sizeof wakes);
+        } else if (ready == 0 && left_ms >= 0 && monotonic_ms() >= end_ms) {
+            return box_filled(box);
+        }
+    }
+    return true;
+}
