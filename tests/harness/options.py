@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration keys that tests set, in one place: `-o` arguments without the -o."""
 
-
-def pop3_idle(seconds):
-    return f"listener.pop3.idle_timeout={seconds}"
+SHORT = "pop3.allow_short_timeouts=true"
 
 
-def lmtp_idle(seconds):
-    return f"listener.lmtp.idle_timeout={seconds}"
+def pop3_idle(text):
+    return f"pop3.idle_timeout={text}"
 
 
-def login_deadline(seconds):
-    return f"listener.pop3.login_timeout={seconds}"
+def pop3_login(text):
+    return f"pop3.login_timeout={text}"
+
+
+def pop3_stall(text):
+    return f"pop3.stall_timeout={text}"
+
+
+def lmtp_idle(text):
+    return f"lmtp.idle_timeout={text}"
 
 
 def message_octets_max(octets):

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clocks: RFC 1939 section 3 (silent autologout), RFC 5321 section 4.5.3.2, and clients that hang.
+"""
+
+import time
+
+from harness import options, settings
+from harness.case import ServerCase
+from harness.messages import check_stored, sample, unstuff
+from harness.wire import Wire
+
+
+class IdleClock(ServerCase):
+    options = (options.SHORT, options.pop3_idle("1s"), options.lmtp_idle("1s"))
+
+    def test_an_idle_session_is_closed_without_a_word(self):
+        client = self.login(self.user())
+        self.assertEqual(client.rest(), b"")
+
+    def test_an_idle_session_removes_nothing(self):
+        user = self.user()
+        self.deliver(user, sample(1))
+        client = self.login(user)
+        client.ok("DELE 1")
+        self.assertEqual(client.rest(), b"")
+        self.assertEqual(self.login_when_free(user).stat()[0], 1)
+
+    def test_half_a_command_does_not_keep_a_session_alive(self):
+        client = self.login(self.user())
+        begin = time.monotonic()
+        try:
+            while time.monotonic() - begin < settings.seconds(8):
+                client.send(b"N")
+                if not client.quiet_for(0.2):
+                    break
+        except OSError:
+            return
+        except AssertionError:
+            return
+        self.assertLess(time.monotonic() - begin, settings.seconds(8))
+
+    def test_any_command_starts_the_clock_again(self):
+        client = self.login(self.user())
+        for command in ("NOOP", "STAT", "NONSENSE", "CAPA", "NOOP"):
+            self.assertTrue(client.quiet_for(0.5))
+            client.ask(command)
+            if command == "CAPA":
+                client.block()
+        self.assertEqual(client.rest(), b"")
+
+    def test_a_slow_download_is_not_idle(self):
+        message = b"Subject: slow\r\n\r\n" + b"".join(b"%077d\r\n" % line for line in range(60_000))
+        user = self.user()
+        self.deliver(user, message)
+        client = self.login(user, receive_buffer=16384)
+        client.send(b"RETR 1\r\n")
+        begin = time.monotonic()
+        got = bytearray()
+        # About three times the idle limit, reading all the time.
+        while time.monotonic() - begin < 3:
+            got += client.socket.recv(8192)
+            time.sleep(0.01)
+        client.buffer = bytes(got)
+        self.assertTrue(client.line().startswith(b"+OK"))
+        check_stored(unstuff(client.block()), message)
+        client.ok("NOOP")
+
+    def test_an_idle_lmtp_session_is_told_421_and_closed(self):
+        client = self.lmtp()
+        rest = client.rest()
+        self.assertRegex(rest, rb"^421 [^\r\n]*\r\n$")
+
+    def test_lmtp_inside_data_is_ended_when_nothing_comes(self):
+        client = self.lmtp()
+        client.envelope([self.user()])
+        client.expect(354, "DATA")
+        client.send(b"Subject: x\r\n")
+        self.assertRegex(client.rest(), rb"^(421 [^\r\n]*\r\n)?$")
+
+
+class LoginClock(ServerCase):
+    options = (options.SHORT, options.pop3_login("1s"))
+
+    def test_a_connection_that_does_not_log_in_is_ended_however_busy(self):
+        client = self.connect()
+        begin = time.monotonic()
+        try:
+            while time.monotonic() - begin < settings.seconds(8):
+                client.ok("CAPA")
+                client.block()
+        except (OSError, AssertionError):
+            pass
+        self.assertLess(time.monotonic() - begin, settings.seconds(6))
+
+    def test_a_silent_connection_is_ended(self):
+        with Wire(self.server.address("pop3")) as client:
+            client.line()
+            self.assertEqual(client.rest(), b"")
+
+    def test_a_session_that_is_logged_in_lives_on(self):
+        client = self.login(self.user())
+        self.assertTrue(client.quiet_for(1.6))
+        client.ok("NOOP")
+
+
+class StallClock(ServerCase):
+    options = (options.SHORT, options.pop3_stall("1s"))
+
+    def test_a_client_that_reads_nothing_at_all_is_ended_and_its_maildrop_free(self):
+        message = b"Subject: big\r\n\r\n" + b"".join(b"%077d\r\n" % line for line in range(100_000))
+        user = self.user()
+        self.deliver(user, message)
+        client = self.login(user, receive_buffer=4096)
+        client.send(b"RETR 1\r\n")
+        deadline = time.monotonic() + settings.seconds(10)
+        while True:
+            other = self.connect()
+            other.ok(f"USER {user}")
+            if other.ask("PASS secret word").startswith(b"+OK"):
+                break
+            other.close()
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
