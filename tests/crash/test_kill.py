@@ -20,6 +20,13 @@ USERS = 6
 NUMBER = re.compile(rb"^X-Number: (\d+)\r$", re.M)
 
 
+def number_of(message):
+    match = NUMBER.search(message)
+    if match is None:
+        raise Broken(f"a message without its number: {message[:300]!r}")
+    return int(match.group(1))
+
+
 class Killer(unittest.TestCase):
     def message(self, chance, number):
         """Most are small; some are large enough to be kept in a file of their own."""
@@ -58,7 +65,7 @@ class Killer(unittest.TestCase):
                     numbers = {}
                     for msgno in client.listing():
                         header = client.top(msgno, 0)
-                        numbers[msgno] = int(NUMBER.search(header).group(1))
+                        numbers[msgno] = number_of(header)
                     with self.guard:
                         chosen = [one for one in numbers if self.chance.random() < 0.4]
                     client.send(b"".join(b"DELE %d\r\n" % msgno for msgno in chosen))
@@ -85,7 +92,7 @@ class Killer(unittest.TestCase):
                 message = client.retr(msgno)
                 if len(message) != listing[msgno]:
                     raise Broken(f"LIST says {listing[msgno]} octets, RETR gave {len(message)}")
-                number = int(NUMBER.search(message).group(1))
+                number = number_of(message)
                 if number in found:
                     raise Broken(f"message {number} is there twice")
                 found[number] = (uidls[msgno], without_trace(message))
