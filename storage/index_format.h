@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keys and values of the index: the bytes, and nothing else. Keys are big-endian, so that LMDB's
+ * order of octets is that of the numbers; values are little-endian. Pure; for the files of the
+ * index only.
+ */
+#ifndef STORAGE_INDEX_FORMAT_H
+#define STORAGE_INDEX_FORMAT_H
+
+#include "io/status.h"
+#include "storage/index.h"
+#include "storage/kv.h"
+
+#include <stdint.h>
+
+#define INDEX_ID_KEY_SIZE      8
+#define INDEX_MESSAGE_KEY_SIZE 16
+#define INDEX_UIDL_KEY_MAX     (8 + STORAGE_UIDL_LENGTH_MAX)
+#define INDEX_MESSAGE_FIXED    44 /* octets in front of the imported unique-id */
+#define INDEX_MESSAGE_MAX      (INDEX_MESSAGE_FIXED + STORAGE_UIDL_LENGTH_MAX + 4)
+#define INDEX_DROP_FIXED       18 /* octets in front of the name */
+#define INDEX_DROP_MAX         (INDEX_DROP_FIXED + STORAGE_DROP_NAME_MAX)
+#define INDEX_FILE_SIZE        17
+#define INDEX_STATE_SIZE       49
+#define INDEX_IDENTITY_SIZE    20
+
+/* The tables of an index, by handle. */
+struct index_tables {
+    unsigned meta, drops, messages, segments, blobs, uidls, removed, tombstones;
+};
+
+struct index {
+    struct kv *kv;
+    struct index_tables tables;
+};
+
+void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id);
+uint64_t index_get_id(const uint8_t *data);
+void index_message_key(uint64_t maildrop, uint64_t uid, uint8_t out[INDEX_MESSAGE_KEY_SIZE]);
+size_t index_uidl_key(uint64_t maildrop, const char *uidl, size_t length,
+                      uint8_t out[INDEX_UIDL_KEY_MAX]);
+
+size_t index_encode_message(uint64_t maildrop, const struct message_entry *entry,
+                            uint8_t out[INDEX_MESSAGE_MAX]);
+/* STATUS_CORRUPT when the check does not match key and value. */
+MUST_CHECK enum status index_decode_message(struct kv_bytes key, struct kv_bytes value,
+                                            struct message_entry *out_entry);
+
+size_t index_encode_drop(const struct index_drop *drop, uint8_t out[INDEX_DROP_MAX]);
+MUST_CHECK enum status index_decode_drop(struct kv_bytes value, struct index_drop *out_drop);
+
+void index_encode_file(const struct index_file *file, uint8_t out[INDEX_FILE_SIZE]);
+MUST_CHECK enum status index_decode_file(struct kv_bytes value, struct index_file *out_file);
+
+void index_encode_state(const struct index_state *state, uint8_t out[INDEX_STATE_SIZE]);
+MUST_CHECK enum status index_decode_state(struct kv_bytes value, struct index_state *out_state);
+
+/* The one row under which the state is kept. */
+MUST_CHECK enum status index_read_state(struct index *index, struct kv_txn *txn,
+                                        struct index_state *out_state);
+
+#endif
