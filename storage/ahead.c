@@ -74,7 +74,8 @@ static void *run(void *owner)
 {
     struct ahead *ahead = owner;
     while (!ahead->stopping) {
-        (void)post_wait(&ahead->box, -1); /* without a time limit it only ends with something there */
+        (void)post_wait(&ahead->box,
+                        -1); /* without a time limit it only ends with something there */
         (void)post_run(&ahead->box);
     }
     return NULL;

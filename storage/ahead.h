@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes the next segment's file before the writer needs it, on a thread of its own: creating, syncing
- * the file and syncing the directory take as long as several groups.
+ * Makes the next segment's file before the writer needs it, on a thread of its own: creating,
+ * syncing the file and syncing the directory take as long as several groups.
  *
  * Belongs to the writer's thread. One request at a time.
  */
@@ -18,8 +18,9 @@ struct ahead;
 
 /* Lives in the asker. Posted back to the box given to ahead_create when done. */
 struct ahead_request {
-    struct post_message message; /* set message.on_receive before ahead_ask: it runs for the answer */
-    struct post_message own;     /* the thread's */
+    struct post_message
+        message;             /* set message.on_receive before ahead_ask: it runs for the answer */
+    struct post_message own; /* the thread's */
     struct ahead *ahead;
     uint32_t segment; /* in: the id wanted; out: the id made, higher when that one was in use */
     int fd;           /* out: open for writing, empty, durable by name; the asker's */
