@@ -13,6 +13,8 @@
  */
 #include "io/io_limits.h"
 #include "io/loop_backend.h"
+#include "io/op_table.h"
+#include "io/ring_size.h"
 #include "io/uring_refused.h"
 
 #include <assert.h>
@@ -33,20 +35,13 @@ enum {
     FLAG_RECANCEL = LOOP_FLAG_BACKEND << 2 /* on `recancel` */
 };
 
-/* user_data: a tag, 30 bits of generation, 32 bits of slot; or a tag and a descriptor. */
-#define TAG_SHIFT       62
-#define TAG_OP          ((uint64_t)0 << TAG_SHIFT)
-#define TAG_CANCEL      ((uint64_t)1 << TAG_SHIFT) /* the cancel of an operation */
-#define TAG_CANCEL_FD   ((uint64_t)2 << TAG_SHIFT) /* the cancel of all on a descriptor */
-#define TAG_WAKE        ((uint64_t)3 << TAG_SHIFT)
-#define TAG_MASK        ((uint64_t)3 << TAG_SHIFT)
-#define GENERATION_MASK 0x3fffffffu
-
-struct slot {
-    struct loop_op *op; /* NULL: free, then next_free counts */
-    uint32_t generation;
-    uint32_t next_free;
-};
+/* user_data: a tag and the operation's name in the table; or a tag and a descriptor. */
+#define TAG_SHIFT     OP_TABLE_NAME_BITS
+#define TAG_OP        ((uint64_t)0 << TAG_SHIFT)
+#define TAG_CANCEL    ((uint64_t)1 << TAG_SHIFT) /* the cancel of an operation */
+#define TAG_CANCEL_FD ((uint64_t)2 << TAG_SHIFT) /* the cancel of all on a descriptor */
+#define TAG_WAKE      ((uint64_t)3 << TAG_SHIFT)
+#define TAG_MASK      ((uint64_t)3 << TAG_SHIFT)
 
 /* One provided-buffer group: the kernel picks a buffer when there is something to put into it. */
 struct buffer_group {
@@ -73,8 +68,7 @@ struct completion {
 struct uring_loop {
     struct loop base;
     struct io_uring ring;
-    struct slot *slots;
-    uint32_t slot_count, slot_free; /* slot_free: first of the free chain, slot_count for none */
+    struct op_table table; /* operations the kernel has */
     struct buffer_group groups[GROUP_COUNT];
     struct list_link starved;  /* receives that found no buffer */
     struct list_link unsent;   /* operations that found the submission queue full */
@@ -90,65 +84,14 @@ static struct uring_loop *uring_of(struct loop *loop)
     return (struct uring_loop *)(void *)loop;
 }
 
-/* Slots */
+/* Submitting */
 
-static bool slots_grow(struct uring_loop *uring)
+/* The kernel has answered `op` for the last time, or never got it. */
+static void let_go(struct uring_loop *uring, struct loop_op *op)
 {
-    uint32_t count = uring->slot_count == 0 ? LOOP_SLOTS_FIRST : uring->slot_count * 2;
-    struct slot *grown = realloc(uring->slots, count * sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    for (uint32_t i = uring->slot_count; i < count; i++) {
-        grown[i] = (struct slot){.next_free = i + 1};
-    }
-    uring->slot_free = uring->slot_count;
-    uring->slots = grown;
-    uring->slot_count = count;
-    return true;
-}
-
-static bool slot_take(struct uring_loop *uring, struct loop_op *op)
-{
-    if (uring->slot_free == uring->slot_count && !slots_grow(uring)) {
-        return false;
-    }
-    uint32_t index = uring->slot_free;
-    struct slot *slot = &uring->slots[index];
-    uring->slot_free = slot->next_free;
-    slot->op = op;
-    op->own.slot = index;
-    op->own.flags |= FLAG_KERNEL;
-    return true;
-}
-
-static void slot_give_back(struct uring_loop *uring, struct loop_op *op)
-{
-    struct slot *slot = &uring->slots[op->own.slot];
-    slot->op = NULL;
-    slot->generation = (slot->generation + 1) & GENERATION_MASK;
-    slot->next_free = uring->slot_free;
-    uring->slot_free = op->own.slot;
+    op_table_remove(&uring->table, op);
     op->own.flags &= (uint8_t)~FLAG_KERNEL;
 }
-
-static uint64_t user_data_of(const struct uring_loop *uring, const struct loop_op *op)
-{
-    return (uint64_t)uring->slots[op->own.slot].generation << 32 | op->own.slot;
-}
-
-/* The operation an answer is for; NULL when it is gone. */
-static struct loop_op *op_of(struct uring_loop *uring, uint64_t user_data)
-{
-    uint32_t index = (uint32_t)user_data;
-    uint32_t generation = (uint32_t)(user_data >> 32) & GENERATION_MASK;
-    if (index >= uring->slot_count || uring->slots[index].generation != generation) {
-        return NULL;
-    }
-    return uring->slots[index].op;
-}
-
-/* Submitting */
 
 /* A place in the submission queue; NULL when the kernel will not take what is queued before its
  * completions have been seen, which must not happen here: callbacks run from wait only. */
@@ -221,19 +164,20 @@ static void prepare(struct uring_loop *uring, struct io_uring_sqe *sqe, const st
 /* Hands `op` to the kernel, or keeps it for the next turn when the queue is full. */
 static void push(struct uring_loop *uring, struct loop_op *op, const struct loop_send_parts *parts)
 {
-    if (!slot_take(uring, op)) {
+    if (!op_table_put(&uring->table, op)) {
         loop_op_complete(&uring->base, op, STATUS_NO_MEMORY, 0);
         return;
     }
+    op->own.flags |= FLAG_KERNEL;
     struct io_uring_sqe *sqe = next_sqe(uring);
     if (sqe == NULL) {
-        slot_give_back(uring, op);
+        let_go(uring, op);
         op->own.flags |= FLAG_WAITING;
         list_push_back(&uring->unsent, &op->own.link);
         return;
     }
     prepare(uring, sqe, op, parts);
-    io_uring_sqe_set_data64(sqe, user_data_of(uring, op) | TAG_OP);
+    io_uring_sqe_set_data64(sqe, op_table_name(&uring->table, op) | TAG_OP);
 }
 
 /* Submits again what is kept in `op` alone: of a send, only its first piece was kept. */
@@ -267,8 +211,8 @@ static void push_cancel(struct uring_loop *uring, struct loop_op *op)
         list_push_back(&uring->recancel, &op->own.link);
         return;
     }
-    io_uring_prep_cancel64(sqe, user_data_of(uring, op) | TAG_OP, 0);
-    io_uring_sqe_set_data64(sqe, user_data_of(uring, op) | TAG_CANCEL);
+    io_uring_prep_cancel64(sqe, op_table_name(&uring->table, op) | TAG_OP, 0);
+    io_uring_sqe_set_data64(sqe, op_table_name(&uring->table, op) | TAG_CANCEL);
 }
 
 static void uring_cancel(struct loop *loop, struct loop_op *op)
@@ -498,7 +442,7 @@ static void op_answered(struct uring_loop *uring, struct loop_op *op,
 {
     bool more = (completion->flags & IORING_CQE_F_MORE) != 0;
     if (!more) {
-        slot_give_back(uring, op);
+        let_go(uring, op);
         if ((op->own.flags & FLAG_RECANCEL) != 0) {
             op->own.flags &= (uint8_t)~FLAG_RECANCEL;
             list_remove(&op->own.link);
@@ -543,7 +487,7 @@ static void answered(struct uring_loop *uring, const struct completion *completi
     struct loop_op *op = NULL;
     switch (completion->user_data & TAG_MASK) {
     case TAG_OP:
-        op = op_of(uring, completion->user_data);
+        op = op_table_find(&uring->table, completion->user_data);
         if (op == NULL) {
             counter_add(&uring->base.counters.stale_completions, 1);
         } else {
@@ -551,7 +495,8 @@ static void answered(struct uring_loop *uring, const struct completion *completi
         }
         break;
     case TAG_CANCEL:
-        cancel_answered(uring, op_of(uring, completion->user_data & ~TAG_MASK), completion->result);
+        cancel_answered(uring, op_table_find(&uring->table, completion->user_data & ~TAG_MASK),
+                        completion->result);
         break;
     case TAG_CANCEL_FD:
         if (completion->result < 0) {
@@ -698,7 +643,7 @@ static void uring_destroy(struct loop *loop)
     reap_wake(uring);
     release_ring(uring);
     loop_base_deinit(loop);
-    free(uring->slots);
+    op_table_deinit(&uring->table);
     free(uring);
 }
 
@@ -712,45 +657,6 @@ static const struct loop_backend uring_backend = {
     .forget_fd = uring_forget_fd,
     .wait = uring_wait,
 };
-
-/* How large a ring is asked for; halved when locked memory is short. */
-struct ring_size {
-    uint32_t sq_entries, cq_entries, stream_buffers, bulk_buffers;
-};
-
-static struct ring_size size_wanted(const struct loop_config *config)
-{
-    struct ring_size size = {.sq_entries = LOOP_SQ_ENTRIES, .cq_entries = LOOP_CQ_ENTRIES_MIN};
-    uint32_t connections =
-        config->connections_max != 0 ? config->connections_max : LOOP_CONNECTIONS_DEFAULT;
-    while (size.cq_entries < connections && size.cq_entries < LOOP_CQ_ENTRIES_MAX) {
-        size.cq_entries *= 2;
-    }
-    size.stream_buffers =
-        config->stream_buffers != 0 ? config->stream_buffers : LOOP_STREAM_BUFFERS_DEFAULT;
-    size.bulk_buffers =
-        config->bulk_buffers != 0 ? config->bulk_buffers : LOOP_BULK_BUFFERS_DEFAULT;
-    return size;
-}
-
-/* Locked memory a ring takes, roughly: what decides whether waiting for some can help. */
-static uint64_t size_locked(const struct ring_size *size)
-{
-    return (uint64_t)size->sq_entries * (sizeof(struct io_uring_sqe) + sizeof(uint32_t)) +
-           (uint64_t)size->cq_entries * sizeof(struct io_uring_cqe) +
-           (uint64_t)(size->stream_buffers + size->bulk_buffers) * sizeof(struct io_uring_buf);
-}
-
-static bool size_halve(struct ring_size *size)
-{
-    if (size->sq_entries / 2 < LOOP_SQ_ENTRIES_MIN) {
-        return false;
-    }
-    size->sq_entries /= 2;
-    size->cq_entries /= 2;
-    size->stream_buffers = size->stream_buffers > 1 ? size->stream_buffers / 2 : 1;
-    return true;
-}
 
 /* 0, or minus errno; then everything has been released again. */
 static int make_ring(struct uring_loop *uring, const struct ring_size *size)
@@ -792,10 +698,10 @@ static int make_ring_patiently(struct uring_loop *uring, struct ring_size size)
     int64_t waited_ms = 0;
     int result = make_ring(uring, &size);
     while (result == -ENOMEM) {
-        if (waited_ms < LOOP_MEMLOCK_RETRY_MS && size_locked(&size) <= uring_memlock_limit()) {
+        if (waited_ms < LOOP_MEMLOCK_RETRY_MS && ring_size_locked(&size) <= uring_memlock_limit()) {
             pause_ms(LOOP_MEMLOCK_RETRY_STEP_MS);
             waited_ms += LOOP_MEMLOCK_RETRY_STEP_MS;
-        } else if (!size_halve(&size)) {
+        } else if (!ring_size_halve(&size)) {
             break;
         }
         result = make_ring(uring, &size);
@@ -827,7 +733,7 @@ enum status uring_create(const struct loop_config *config, struct loop **out_loo
     list_init(&uring->starved);
     list_init(&uring->unsent);
     list_init(&uring->recancel);
-    int result = make_ring_patiently(uring, size_wanted(config));
+    int result = make_ring_patiently(uring, ring_size_wanted(config));
     if (result != 0) {
         free(uring);
         return uring_refused(-result, out_error);
@@ -856,7 +762,7 @@ enum status uring_probe(struct error *out_error)
 {
     struct uring_loop uring;
     memset(&uring, 0, sizeof uring);
-    struct ring_size size = {LOOP_SQ_ENTRIES_MIN, LOOP_SQ_ENTRIES_MIN * 2, 1, 1};
+    struct ring_size size = ring_size_smallest();
     int result = make_ring_patiently(&uring, size);
     if (result != 0) {
         return uring_refused(-result, out_error);
