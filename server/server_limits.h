@@ -5,6 +5,9 @@
 
 #define POP3_LINE_LEN_MAX        2048 /* octets with CRLF; RFC 2449 section 4 demands at least 255 */
 #define POP3_REPLY_LEN_MAX       512  /* octets with CRLF of a first reply line, RFC 1939 section 3 */
+#define POP3_ARENA_BLOCK         96   /* octets of a session's first arena block: the user's name */
+#define POP3_LISTING_INLINE_MAX  8192 /* octets of a listing that is written at once */
+#define POP3_EXPUNGE_FIELDS_MAX  6    /* values of LOG_VALUE_MAX octets in one audit line */
 #define POP3_IDLE_TIMEOUT_MIN_S  600  /* seconds, RFC 1939 section 3 */
 #define POP3_LOGIN_TIMEOUT_S     180  /* seconds from connect to a successful login */
 #define LMTP_LINE_LEN_MAX        4096 /* octets with CRLF; RFC 5321 4.5.3.1.4 demands 512, extensions add */

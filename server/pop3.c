@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *                     USER, PASS: right and              QUIT with
+ *                     the maildrop is ours               deletions          durable, or failed
+ *   connect --> AUTHORIZATION ----------------> TRANSACTION ----------> UPDATE -------------->
+ * close |                               |                      ^ | QUIT                          |
+ * QUIT without         | the peer goes: the | login deadline                | deletions | commit
+ * runs on, the | too many bad lines            |                      | session waits for it v v |
+ * only to log it close                         UPDATE, close -------------+
+ *
+ * From TRANSACTION, a peer that goes, the idle clock, too many bad lines and a shutdown lead to the
+ * close without UPDATE: nothing is removed (RFC 1939 section 6). The maildrop is released before
+ * the last reply in every case: a client that logs in again at once must find it free.
+ */
+#include "server/pop3.h"
+
+#include "server/config.h"
+#include "server/reply.h"
+#include "server/server_limits.h"
+
+#include <assert.h>
+
+#define ANY_STATE (POP3_AUTHORIZATION | POP3_TRANSACTION)
+
+#define ROW(number, name, when, args_least, args_most, function)                     \
+    {                                                                                \
+        .verb = name, .states = when, .args_min = args_least, .args_max = args_most, \
+        .counter = COMMAND_COUNTER_POP3 + (number), .handler = function              \
+    }
+
+/* The only truth about commands; those a session sends most often first. */
+static const struct command pop3_commands[] = {
+    ROW(0, "RETR", POP3_TRANSACTION, 1, 1, pop3_retr),
+    ROW(1, "DELE", POP3_TRANSACTION, 1, 1, pop3_dele),
+    ROW(2, "USER", POP3_AUTHORIZATION, 1, 1, pop3_user),
+    {.verb = "PASS",
+     .states = POP3_AUTHORIZATION,
+     .raw = true,
+     .secret = true,
+     .counter = COMMAND_COUNTER_POP3 + 3,
+     .handler = pop3_pass},
+    ROW(4, "STAT", POP3_TRANSACTION, 0, 0, pop3_stat),
+    ROW(5, "LIST", POP3_TRANSACTION, 0, 1, pop3_list),
+    ROW(6, "UIDL", POP3_TRANSACTION, 0, 1, pop3_uidl),
+    ROW(7, "QUIT", ANY_STATE, 0, 0, pop3_quit),
+    ROW(8, "TOP", POP3_TRANSACTION, 2, 2, pop3_top),
+    ROW(9, "NOOP", POP3_TRANSACTION, 0, 0, pop3_noop),
+    ROW(10, "CAPA", ANY_STATE, 0, 0, pop3_capa),
+    ROW(11, "RSET", POP3_TRANSACTION, 0, 0, pop3_rset),
+};
+
+static const char *state_name(enum pop3_state state)
+{
+    switch (state) {
+    case POP3_AUTHORIZATION:
+        return "authorization";
+    case POP3_TRANSACTION:
+        return "transaction";
+    case POP3_UPDATE:
+        return "update";
+    }
+    return "none";
+}
+
+void pop3_set_state(struct pop3_session *pop3, enum pop3_state state)
+{
+    assert(pop3->state == (enum pop3_state)(state >> 1)); /* always one step forward */
+    pop3->state = state;
+    struct log_line line;
+    session_log_begin(&pop3->session, &line, LOG_LEVEL_DEBUG, "state");
+    log_text(&line, "state", state_name(state));
+    log_end(&line);
+}
+
+static unsigned state_bit(const struct session *session)
+{
+    return ((const struct pop3_session *)session)->state; /* its first member */
+}
+
+static void on_start(struct session *session)
+{
+    struct pop3_session *pop3 = pop3_of(session);
+    const struct config *config = session->worker->config;
+    pop3->arena.block_size = POP3_ARENA_BLOCK;
+    counter_add(&session->worker->counters.sessions_pop3, 1);
+    deadline_arm(loop_wheel(session->worker->loop), &session->login,
+                 session->started_ms + (int64_t)config->pop3.login_timeout_s * 1000);
+    pop3_set_state(pop3, POP3_AUTHORIZATION);
+    /* No version before login, and no "<": that would announce APOP (RFC 1939 section 7). */
+    reply_line(session, "+OK Restante POP3 server ready");
+}
+
+static const char *refusal_text(enum session_refusal refusal)
+{
+    switch (refusal) {
+    case SESSION_UNKNOWN_COMMAND:
+        return "-ERR unknown command";
+    case SESSION_WRONG_STATE:
+        return "-ERR command not allowed now";
+    case SESSION_WRONG_ARGUMENTS:
+        return "-ERR wrong number of arguments";
+    case SESSION_NEEDS_TLS:
+        return "-ERR command needs TLS";
+    case SESSION_LINE_TOO_LONG:
+        return "-ERR line too long";
+    case SESSION_LINE_MALFORMED:
+        return "-ERR line with a NUL or a bare CR";
+    }
+    return "-ERR command refused";
+}
+
+static enum verdict on_refused(struct session *session, enum session_refusal refusal,
+                               const struct command *row)
+{
+    struct pop3_session *pop3 = pop3_of(session);
+    const struct config_pop3 *config = &session->worker->config->pop3;
+    bool before_login = pop3->state == POP3_AUTHORIZATION;
+    if (before_login) {
+        pop3_login_forget(pop3); /* only PASS or QUIT may follow USER, RFC 1939 section 7 */
+    }
+    if (session->bad_commands >=
+        (before_login ? config->bad_commands_login : config->bad_commands)) {
+        session->end_reason = "bad_commands";
+        reply_line(session, "-ERR too many bad commands");
+        return VERDICT_CLOSE;
+    }
+    reply_line(session, refusal_text(refusal));
+    return VERDICT_DONE;
+}
+
+static void on_idle(struct session *session)
+{
+    /* RFC 1939 section 3: closed without a response, and nothing is removed. */
+}
+
+static void on_drain(struct session *session)
+{
+    /* A client that has marked messages is given until the drain's deadline to say QUIT; without
+     * marks nothing is lost by going now. */
+    struct pop3_session *pop3 = pop3_of(session);
+    if (pop3->left_count == pop3->message_count) {
+        session_finish(session, "shutdown");
+    }
+}
+
+static void on_finish(struct session *session)
+{
+    struct pop3_session *pop3 = pop3_of(session);
+    if (pop3->view != NULL) {
+        store_view_close(&pop3->view);
+    }
+}
+
+static void log_numbers(const struct pop3_session *pop3, struct log_line *line)
+{
+    log_text(line, "user", pop3->user);
+    log_text(line, "mechanism", pop3->mechanism);
+    if (pop3->user == NULL) {
+        return;
+    }
+    log_number(line, "retr", pop3->retr_count);
+    log_number(line, "retr_octets", (int64_t)pop3->retr_octets);
+    log_number(line, "top", pop3->top_count);
+    log_number(line, "top_octets", (int64_t)pop3->top_octets);
+    log_number(line, "dele", pop3->message_count - pop3->left_count);
+    log_number(line, "dele_octets", (int64_t)(pop3->message_octets - pop3->left_octets));
+    log_number(line, "left", pop3->message_count - pop3->removed_count);
+}
+
+void pop3_released_late(struct pop3_session *pop3)
+{
+    mem_arena_clear(&pop3->arena);
+    session_released(&pop3->session);
+}
+
+static bool on_ended(struct session *session, struct log_line *line)
+{
+    struct pop3_session *pop3 = pop3_of(session);
+    counter_add(&session->worker->counters.sessions_pop3, UINT64_MAX); /* one less */
+    log_numbers(pop3, line);
+    bool login_over = pop3_login_end(pop3);
+    bool fetch_over = pop3_fetch_end(pop3);
+    if (pop3->view != NULL) {
+        store_view_close(&pop3->view);
+    }
+    /* A commit always runs to its end, and its audit line follows it: it is waited for. */
+    if (!login_over || !fetch_over || pop3->commit_pending) {
+        return false;
+    }
+    mem_arena_clear(&pop3->arena);
+    return true;
+}
+
+const struct session_protocol pop3_protocol = {
+    .name = "pop3",
+    .session_size = sizeof(struct pop3_session),
+    .line_length_max = POP3_LINE_LEN_MAX,
+    .mode = LOOP_RECEIVE_STREAM,
+    .commands = pop3_commands,
+    .command_count = sizeof pop3_commands / sizeof pop3_commands[0],
+    .on_start = on_start,
+    .state_bit = state_bit,
+    .on_refused = on_refused,
+    .on_idle = on_idle,
+    .on_drain = on_drain,
+    .on_finish = on_finish,
+    .on_ended = on_ended,
+};

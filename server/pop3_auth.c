@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AUTHORIZATION: who is this, and is the maildrop free. A right password leads straight to the
+ * opening of the maildrop: lock and view in one call, so that the +OK to PASS means both.
+ */
+#include "server/pop3.h"
+
+#include "server/config.h"
+#include "server/reply.h"
+
+#include <string.h>
+#include <time.h>
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* --- the loan -------------------------------------------------------------------------------- */
+
+static struct pop3_login *login_begin(struct pop3_session *pop3)
+{
+    if (pop3->login == NULL) {
+        pop3->login = worker_item_get(pop3->session.worker, sizeof *pop3->login);
+        if (pop3->login != NULL) {
+            memset(pop3->login, 0, sizeof *pop3->login);
+            pop3->login->pop3 = pop3;
+        }
+    }
+    return pop3->login;
+}
+
+void pop3_login_forget(struct pop3_session *pop3)
+{
+    worker_item_put(pop3->session.worker, sizeof *pop3->login, pop3->login);
+    pop3->login = NULL;
+}
+
+bool pop3_login_end(struct pop3_session *pop3)
+{
+    struct pop3_login *login = pop3->login;
+    if (login == NULL) {
+        return true;
+    }
+    if (login->open_pending) {
+        store_open_cancel(&login->open);
+        return false;
+    }
+    if (login->auth_pending) {
+        auth_cancel(&login->auth);
+    }
+    pop3_login_forget(pop3);
+    return true;
+}
+
+/* --- the verdict ----------------------------------------------------------------------------- */
+
+/* A stable line for fail2ban and its like: event, user, peer, reason, in this order. */
+static void log_failure(const struct pop3_login *login, const char *reason)
+{
+    const struct session *session = &login->pop3->session;
+    const struct auth_identity *identity = &login->auth.identity;
+    char peer[ADDRESS_TEXT_MAX], id[SESSION_ID_MAX];
+    address_host_text(&session->conn.peer, peer);
+    session_id_text(session, id);
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_INFO, "login_failed");
+    if (identity->name[0] != '\0') {
+        log_text(&line, "user", identity->name);
+    } else {
+        log_octets(&line, "user", login->user, login->user_length);
+    }
+    log_text(&line, "peer", peer);
+    log_text(&line, "reason", reason);
+    log_text(&line, "id", id);
+    log_end(&line);
+}
+
+static enum verdict login_refused(struct pop3_session *pop3, const char *reason, const char *text)
+{
+    log_failure(pop3->login, reason);
+    pop3_login_forget(pop3);
+    reply_line(&pop3->session, text);
+    return VERDICT_DONE;
+}
+
+static enum verdict login_disabled(struct pop3_session *pop3)
+{
+    /* The text is the operator's and may be anything an operator writes on one line. */
+    struct pop3_login *login = pop3->login;
+    log_failure(login, "disabled");
+    if (login->auth.identity.reason[0] != '\0') {
+        reply_format(&pop3->session, "-ERR [SYS/PERM] account is disabled: %s",
+                     login->auth.identity.reason);
+    } else {
+        reply_line(&pop3->session, "-ERR [SYS/PERM] account is disabled");
+    }
+    pop3_login_forget(pop3);
+    return VERDICT_DONE;
+}
+
+/* What is said and logged when a right password did not lead to an open maildrop. */
+static enum verdict open_refused(struct pop3_session *pop3, enum status status)
+{
+    switch (status) {
+    case STATUS_BUSY:
+        counter_add(&pop3->session.worker->counters.login_in_use, 1);
+        return login_refused(
+            pop3, "in_use",
+            "-ERR [IN-USE] maildrop is locked by another session, wait and try again");
+    case STATUS_NOT_FOUND:
+    case STATUS_CORRUPT:
+        return login_refused(
+            pop3, status_name(status),
+            "-ERR [SYS/PERM] maildrop cannot be opened, please tell your provider");
+    default:
+        return login_refused(
+            pop3, status_name(status),
+            "-ERR [SYS/TEMP] maildrop cannot be opened now, wait and try again later");
+    }
+}
+
+static void enter_transaction(struct pop3_session *pop3, struct view *view)
+{
+    struct session *session = &pop3->session;
+    pop3->view = view;
+    pop3->message_count = pop3->left_count = store_view_count(view);
+    pop3->message_octets = pop3->left_octets = store_view_octets(view);
+    deadline_disarm(loop_wheel(session->worker->loop), &session->login);
+    session->bad_commands = 0;
+    pop3_set_state(pop3, POP3_TRANSACTION);
+    char line[64 + 2 * REPLY_NUMBER_MAX];
+    size_t length = reply_text(line, "+OK ");
+    length += reply_number(line + length, pop3->message_count);
+    length += reply_text(line + length, " messages (");
+    length += reply_number(line + length, pop3->message_octets);
+    length += reply_text(line + length, " octets)\r\n");
+    reply_octets(session, line, length);
+}
+
+static enum verdict login_opened(struct pop3_session *pop3, enum status status)
+{
+    struct pop3_login *login = pop3->login;
+    if (status != STATUS_OK) {
+        return open_refused(pop3, status);
+    }
+    const struct auth_identity *identity = &login->auth.identity;
+    pop3->user = mem_arena_copy(&pop3->arena, identity->name, strlen(identity->name));
+    if (pop3->user == NULL) {
+        store_view_close(&login->open.view);
+        return open_refused(pop3, STATUS_NO_MEMORY);
+    }
+    pop3->mechanism = login->auth.mechanism;
+    histogram_add(&pop3->session.worker->counters.login_us,
+                  (uint64_t)(monotonic_us() - login->started_us));
+    struct view *view = login->open.view;
+    pop3_login_forget(pop3);
+    enter_transaction(pop3, view);
+    return VERDICT_NEXT;
+}
+
+static void on_opened(struct store_open_request *request, enum status status)
+{
+    struct pop3_login *login = list_entry(request, struct pop3_login, open);
+    struct pop3_session *pop3 = login->pop3;
+    login->open_pending = false;
+    if (pop3->session.ended) {
+        /* The client went while the maildrop was being opened. */
+        if (status == STATUS_OK) {
+            store_view_close(&login->open.view);
+        }
+        pop3_login_forget(pop3);
+        pop3_released_late(pop3);
+        return;
+    }
+    enum verdict verdict = login_opened(pop3, status);
+    session_continue(&pop3->session, verdict, verdict == VERDICT_NEXT);
+}
+
+static enum verdict login_open(struct pop3_session *pop3)
+{
+    struct pop3_login *login = pop3->login;
+    struct worker *worker = pop3->session.worker;
+    login->open = (struct store_open_request){
+        .client = &worker->store,
+        .on_done = on_opened,
+        .drop = login->auth.identity.drop,
+        .policy = worker->config->pop3.takeover ? STORE_LOCK_TAKEOVER : STORE_LOCK_EXCLUSIVE,
+    };
+    enum status status = store_open_drop(&login->open);
+    if (status == STATUS_PENDING) {
+        login->open_pending = true;
+        return VERDICT_WAIT;
+    }
+    return login_opened(pop3, status);
+}
+
+static enum verdict login_judged(struct pop3_session *pop3, enum auth_verdict judged)
+{
+    counter_add(&pop3->session.worker->counters.logins[judged], 1);
+    switch (judged) {
+    case AUTH_OK:
+        return login_open(pop3);
+    case AUTH_DISABLED:
+        return login_disabled(pop3);
+    case AUTH_FAILED:
+        return login_refused(pop3, auth_verdict_name(judged),
+                             "-ERR [AUTH] wrong user name or password");
+    default:
+        return login_refused(pop3, auth_verdict_name(judged),
+                             "-ERR [SYS/TEMP] login is not possible now, wait and try again later");
+    }
+}
+
+static void on_verdict(struct auth_request *request, enum auth_verdict judged)
+{
+    struct pop3_login *login = list_entry(request, struct pop3_login, auth);
+    struct pop3_session *pop3 = login->pop3;
+    login->auth_pending = false;
+    enum verdict verdict = login_judged(pop3, judged);
+    session_continue(&pop3->session, verdict, verdict == VERDICT_NEXT);
+}
+
+/* --- the commands ---------------------------------------------------------------------------- */
+
+enum verdict pop3_user(struct session *session, const struct command_line *line)
+{
+    struct pop3_login *login = login_begin(pop3_of(session));
+    if (login == NULL) {
+        reply_line(session, "-ERR [SYS/TEMP] short of memory, wait and try again later");
+        return VERDICT_DONE;
+    }
+    /* One octet more than a name may have is kept: that no account is called so shows at PASS, like
+     * every other wrong name. */
+    struct command_word name = line->args[0];
+    login->user_length = name.length < sizeof login->user ? name.length : sizeof login->user;
+    memcpy(login->user, name.data, login->user_length);
+    reply_line(session, "+OK send PASS");
+    return VERDICT_DONE;
+}
+
+enum verdict pop3_pass(struct session *session, const struct command_line *line)
+{
+    struct pop3_session *pop3 = pop3_of(session);
+    struct pop3_login *login = pop3->login;
+    if (login == NULL) {
+        reply_line(session, "-ERR send USER first");
+        return VERDICT_DONE;
+    }
+    if (line->rest.length == 0) {
+        pop3_login_forget(pop3);
+        reply_line(session, "-ERR PASS needs a password");
+        return VERDICT_DONE;
+    }
+    login->started_us = monotonic_us();
+    login->auth.client = &session->worker->auth;
+    login->auth.on_verdict = on_verdict;
+    login->auth.peer = &session->conn.peer;
+    login->auth.tls = false;
+    /* The password is the rest of the line, spaces and all (RFC 1939 section 7). */
+    enum auth_verdict judged = auth_login(&login->auth, login->user, login->user_length,
+                                          line->rest.data, line->rest.length);
+    if (judged == AUTH_PENDING) {
+        login->auth_pending = true;
+        return VERDICT_WAIT;
+    }
+    return login_judged(pop3, judged);
+}
+
+enum verdict pop3_capa(struct session *session, const struct command_line *line)
+{
+    /* RFC 2449 section 5: what is announced before login stays announced after it. The
+     * implementation is named only to those who have logged in. */
+    static const char before[] = "+OK capabilities follow\r\n"
+                                 "TOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\n"
+                                 "RESP-CODES\r\nAUTH-RESP-CODE\r\n.\r\n";
+    static const char after[] = "+OK capabilities follow\r\n"
+                                "TOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\n"
+                                "RESP-CODES\r\nAUTH-RESP-CODE\r\n"
+                                "IMPLEMENTATION Restante-" RESTANTE_VERSION "\r\n.\r\n";
+    if (pop3_of(session)->state == POP3_AUTHORIZATION) {
+        reply_octets(session, before, sizeof before - 1);
+    } else {
+        reply_octets(session, after, sizeof after - 1);
+    }
+    return VERDICT_DONE;
+}
