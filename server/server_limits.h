@@ -14,6 +14,7 @@
 #define LMTP_IDLE_TIMEOUT_S      300  /* seconds, RFC 5321 4.5.3.2.7 */
 #define LMTP_RECIPIENTS_MAX      1000 /* RFC 5321 4.5.3.1.8 demands 100 */
 #define LMTP_MESSAGE_OCTETS_MAX  (64u << 20) /* octets; what SIZE announces by default */
+#define LMTP_ARENA_BLOCK         4096 /* octets: a message to a few recipients takes one block */
 #define LMTP_NAME_LEN_MAX        255  /* octets of a client's name kept from LHLO, RFC 5321 4.5.3.1.2 */
 #define LMTP_ADDRESS_LEN_MAX     320  /* octets of an address: 64 + "@" + 255, RFC 5321 4.5.3.1 */
 #define LMTP_DOMAIN_LEN_MAX      255  /* octets, RFC 5321 4.5.3.1.2 */
