@@ -78,7 +78,7 @@ class LinesAreNarrow:
             ):
                 continue
             for number, line in enumerate(text.splitlines(), 1):
-                if len(line) > WIDTH_MAX:
+                if len(line) > WIDTH_MAX and (code or name.endswith(".py")):
                     yield f"{name}:{number}: {len(line)} columns"
                 if line != line.rstrip():
                     yield f"{name}:{number}: blanks at the end"
