@@ -60,7 +60,7 @@ class IdleClock(ServerCase):
         while time.monotonic() - begin < 3:
             got += client.socket.recv(8192)
             time.sleep(0.01)
-        client.buffer = bytes(got)
+        client.buffer += got
         self.assertTrue(client.line().startswith(b"+OK"))
         check_stored(unstuff(client.block()), message)
         client.ok("NOOP")

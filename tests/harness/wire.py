@@ -28,7 +28,7 @@ class Wire:
         self.socket.connect(address)
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
+        self.buffer = bytearray()
 
     def close(self):
         self.socket.close()
@@ -56,44 +56,39 @@ class Wire:
         self.socket.close()
 
     def _more(self):
-        data = self.socket.recv(262144)
+        data = self.socket.recv(1048576)
         if not data:
-            raise Closed(f"the server closed the connection; unread: {self.buffer[:200]!r}")
+            raise Closed(f"the server closed the connection; unread: {bytes(self.buffer[:200])!r}")
         self.buffer += data
+
+    def _take(self, length):
+        """The first octets of the buffer; a bytearray gives them up without moving the others."""
+        taken = bytes(self.buffer[:length])
+        del self.buffer[:length]
+        return taken
 
     def line(self):
         """The next line without its CRLF."""
-        while b"\n" not in self.buffer:
+        searched = 0
+        while (end := self.buffer.find(b"\n", searched)) < 0:
+            searched = len(self.buffer)
             self._more()
-        line, self.buffer = self.buffer.split(b"\n", 1)
-        assert line.endswith(b"\r"), f"a line does not end with CRLF: {line[:200]!r}"
-        return line[:-1]
+        line = self._take(end + 1)
+        assert line.endswith(b"\r\n"), f"a line does not end with CRLF: {line[:200]!r}"
+        return line[:-2]
 
     def block(self):
-        """A multi-line block up to its terminating dot, as sent: stuffed, CRLF line ends, without
-        the dot line.
-        """
+        """A multi-line block as sent: stuffed, with CRLF line ends, without the dot line."""
+        while len(self.buffer) < 3:
+            self._more()
         if self.buffer.startswith(b".\r\n"):
-            self.buffer = self.buffer[3:]
+            self._take(3)
             return b""
-        if len(self.buffer) < 3:
-            while len(self.buffer) < 3:
-                self._more()
-            return self.block()
-        chunks, searched = [self.buffer], self.buffer
-        while True:
-            end = searched.find(b"\r\n.\r\n")
-            if end >= 0:
-                break
-            data = self.socket.recv(1048576)
-            if not data:
-                raise Closed("the server closed the connection inside a block")
-            chunks.append(data)
-            searched = searched[-4:] + data
-        whole = b"".join(chunks)
-        end = whole.find(b"\r\n.\r\n", max(0, len(whole) - len(searched)))
-        self.buffer = whole[end + 5 :]
-        return whole[: end + 2]
+        searched = 0
+        while (end := self.buffer.find(b"\r\n.\r\n", searched)) < 0:
+            searched = max(0, len(self.buffer) - 4)
+            self._more()
+        return self._take(end + 5)[:-3]
 
     def rest(self):
         """Everything up to the end of the connection; a reset counts as an end."""
@@ -103,8 +98,7 @@ class Wire:
             except ConnectionResetError:
                 data = b""
             if not data:
-                rest, self.buffer = self.buffer, b""
-                return rest
+                return self._take(len(self.buffer))
             self.buffer += data
 
     def at_end(self):
