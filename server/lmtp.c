@@ -199,11 +199,34 @@ static enum verdict on_quit(struct session *session, const struct command_line *
 
 /* --- what the shell asks --------------------------------------------------------------------- */
 
+/* A network that may speak LMTP may put mail into every maildrop: it has to be named. The other end
+ * of a UNIX socket has passed the socket's mode. */
+static bool peer_is_allowed(const struct session *session)
+{
+    const struct address *peer = &session->conn.peer;
+    const struct config_listener *listener = session->listener;
+    if (peer->any.sa_family == AF_UNIX) {
+        return true;
+    }
+    for (unsigned i = 0; i < listener->allow_count; i++) {
+        if (address_in_network(peer, &listener->allow[i])) {
+            return true;
+        }
+    }
+    return listener->allow_count == 0 && address_is_loopback(peer);
+}
+
 static void on_start(struct session *session)
 {
     struct lmtp *lmtp = lmtp_of(session);
     lmtp->state = LMTP_GREETED;
     counter_add(&session->worker->counters.sessions_lmtp, 1);
+    if (!peer_is_allowed(session)) {
+        counter_add(&session->worker->counters.connections_refused, 1);
+        reply_line(session, "554 5.7.1 You may not deliver here"); /* RFC 5321 section 3.1 */
+        session_finish(session, "denied");
+        return;
+    }
     reply_format(session, "220 %s LMTP Restante is ready", session->worker->config->hostname);
 }
 

