@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The embedded accounts: an LMDB environment of their own under `accounts/`, durable at every change,
- * never touched by a rebuild or a restore of a volume.
+ * The embedded accounts: an LMDB environment of their own under `accounts/`, durable at every
+ * change, never touched by a rebuild or a restore of a volume.
  *
- * Reading is a short read transaction, any thread. Changes commit with a sync and block: admin thread
- * or command line only.
+ * Reading is a short read transaction, any thread. Changes commit with a sync and block: admin
+ * thread, hashing threads or command line only.
  */
 #ifndef AUTH_ACCOUNT_H
 #define AUTH_ACCOUNT_H
@@ -27,7 +27,9 @@ struct account_credential {
 struct account {
     char name[AUTH_NAME_MAX + 1]; /* the key: local@domain, lower case */
     struct store_drop drop;
-    int64_t created_ms, changed_ms; /* UNIX time */
+    int64_t created_ms;  /* UNIX time; the database sets it when it is 0 */
+    int64_t changed_ms;  /* UNIX time; the database's */
+    uint64_t generation; /* the database's: a number no earlier state of it has had */
     bool disabled;
     char reason[AUTH_REASON_MAX + 1];
     uint32_t credential_count;
@@ -38,32 +40,44 @@ MUST_CHECK enum status account_db_open(const char *path, struct account_db **out
                                        struct error *out_error);
 void account_db_close(struct account_db **db);
 
+/* Has `on_change` called, on the changing thread, after each durable change and before the call
+ * that made it returns. To be set before the database is shared. */
+void account_db_watch(struct account_db *db, void (*on_change)(void *owner, const char *name),
+                      void *owner);
+
 /* STATUS_NOT_FOUND. `name` is the key as auth/identity.h makes it. */
 MUST_CHECK enum status account_find(struct account_db *db, const char *name,
                                     struct account *out_account);
 /* Whether any account is in this domain. */
 MUST_CHECK enum status account_domain_exists(struct account_db *db, const char *domain,
                                              size_t length, bool *out_exists);
-/* STATUS_EXISTS when there is one of this name. */
+/* STATUS_EXISTS when there is one of this name; STATUS_INVALID when the name is not "local@domain"
+ * or a member exceeds its bound. */
 MUST_CHECK enum status account_add(struct account_db *db, const struct account *account,
                                    struct error *out_error);
 /* Replaces it; STATUS_NOT_FOUND when there is none. */
 MUST_CHECK enum status account_change(struct account_db *db, const struct account *account,
                                       struct error *out_error);
+/* The same, but only if nobody has changed it since `account` was read; else STATUS_LOST. */
+MUST_CHECK enum status account_change_unchanged(struct account_db *db,
+                                                const struct account *account,
+                                                struct error *out_error);
 MUST_CHECK enum status account_remove(struct account_db *db, const char *name,
                                       struct error *out_error);
-/* Calls `on_account` for each, in the order of names, starting behind `after` ("" for all); stops when
- * it answers false. Works through short transactions: the list may change meanwhile. */
+/* Calls `on_account` for each, in the order of names, starting behind `after` ("" for all); stops
+ * when it answers false. Works through short transactions: the list may change meanwhile. */
 MUST_CHECK enum status account_each(struct account_db *db, const char *after,
                                     bool (*on_account)(void *owner, const struct account *account),
                                     void *owner);
 MUST_CHECK enum status account_count(struct account_db *db, uint64_t *out_count);
 
-/* Fills in the credentials that `user add` and `passwd` store: yescrypt and SCRAM keys. Slow (tens of
- * milliseconds): never on a worker. STATUS_INVALID for an empty or over-long password. */
+/* Replaces the credentials by those that `user add` and `passwd` store: yescrypt and SCRAM keys.
+ * Slow (tens of milliseconds): never on a worker. STATUS_INVALID for an empty or over-long
+ * password, and for one with NUL in it. */
 MUST_CHECK enum status account_set_password(struct account *account, const char *password,
                                             size_t length);
-/* Takes a ready "{SCHEME}data" credential instead (imports); STATUS_UNSUPPORTED for unknown schemes. */
+/* Replaces them by a ready "{SCHEME}data" credential (imports; no braces means {CRYPT}).
+ * STATUS_UNSUPPORTED for unknown schemes, STATUS_INVALID for malformed data. */
 MUST_CHECK enum status account_set_credential(struct account *account, const char *credential);
 
 #endif
