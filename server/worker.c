@@ -94,12 +94,12 @@ static void on_drain_message(struct post_message *message)
     each_session(worker, session_drain);
 }
 
-/* A commit whose session is gone still answers to this thread's box: it is waited for too. */
+/* What a session that is gone had asked for still answers to this thread's box: waited for too. */
 static bool worker_finished(const struct worker *worker)
 {
     const struct worker_thread *thread = worker->own;
     return worker->draining && thread->listeners_on == 0 && worker->session_count == 0 &&
-           worker->store.inflight == 0;
+           worker->store.inflight == 0 && worker->auth.inflight == 0;
 }
 
 /* --- the thread ------------------------------------------------------------------------------ */
