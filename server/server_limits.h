@@ -23,4 +23,9 @@
 #define LMTP_CHUNK_OCTETS_MAX    UINT64_MAX /* octets of a BDAT chunk; refused ones are read over, too */
 #define SERVER_WORKERS_MAX       256
 
+#define ADMIN_LINE_MAX     16384 /* octets of a request's line of JSON */
+#define ADMIN_PAYLOAD_MAX  4096  /* octets that follow it where they are no message: a password */
+#define ADMIN_REQUESTS_MAX 256   /* of one connection, not yet answered; then reading stops */
+#define ADMIN_WINDOW       64    /* the command line's own: enough to share syncs */
+
 #endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store's figures and health. */
+#include "server/admin_request.h"
+
+void admin_stat(struct admin_request *request)
+{
+    struct store_numbers store;
+    struct auth_numbers auth;
+    store_numbers(request->host->store, &store);
+    auth_numbers(request->host->auth, &auth);
+    struct doc *answer = &request->answer;
+    doc_put_number(answer, "accounts", auth.accounts);
+    doc_put_number(answer, "maildrops", store.maildrops);
+    doc_put_number(answer, "messages", store.messages);
+    doc_put_number(answer, "octets", store.octets);
+    doc_put_number(answer, "segments", store.segments);
+    doc_put_number(answer, "log_octets", store.log_octets);
+    doc_put_number(answer, "delta_events", store.delta_events);
+    doc_put_number(answer, "delta_octets", store.delta_octets);
+    doc_put_number(answer, "checkpoints", store.checkpoints);
+    doc_put_number(answer, "checkpoint_lag_events", store.checkpoint_lag_events);
+    doc_put_number(answer, "checkpoint_lag_ms", store.checkpoint_lag_ms);
+    doc_put_number(answer, "map_octets", store.map_octets);
+    doc_put_number(answer, "map_used_octets", store.map_used_octets);
+    doc_put_number(answer, "quarantined", store.quarantined);
+    doc_put_bool(answer, "read_only", store.read_only);
+    doc_put_bool(answer, "space_low", store.space_low);
+    admin_answer(request);
+}
+
+void admin_health(struct admin_request *request)
+{
+    struct store_numbers store;
+    store_numbers(request->host->store, &store);
+    const char *problem = NULL;
+    if (store.read_only) {
+        problem =
+            "the volume is read-only after a failed write: see the server's log, then restart";
+    } else if (store.space_low) {
+        problem = "the volume is nearly full: new mail is refused; make room";
+    } else if (request->host->draining != NULL && atomic_load(request->host->draining)) {
+        problem = "the server is about to end";
+    }
+    doc_put_bool(&request->answer, "healthy", problem == NULL);
+    doc_put_text(&request->answer, "problem", problem);
+    doc_put_number(&request->answer, "quarantined", store.quarantined);
+    admin_answer(request);
+}
+
+void admin_checkpoint(struct admin_request *request)
+{
+    enum status status = store_checkpoint(request->host->store, &request->error);
+    if (status != STATUS_OK) {
+        admin_refuse(request, status, "the checkpoint failed: %s", request->error.text);
+        return;
+    }
+    admin_answer(request);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line's commands, as a table. Each talks to an admin_client and prints for a person
+ * or, with
+ * --json, for a program. Private to restante.c and cli_*.c.
+ */
+#ifndef SERVER_CLI_H
+#define SERVER_CLI_H
+
+#include "server/admin_client.h"
+#include "server/config.h"
+
+#include <stdbool.h>
+
+/* Exit codes: scripts rely on them. */
+enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+struct cli {
+    const char *password_file; /* --password-file; NULL: not given */
+    bool json;
+    const struct config *config;
+    struct admin_client *client; /* NULL for commands that work on a closed store */
+    char *const *arguments;      /* behind the command's words */
+    int argument_count;
+};
+
+struct cli_command {
+    const char *words[2]; /* "user", "add"; the second NULL where there is one word */
+    const char *usage;    /* what follows them */
+    const char *help;
+    int arguments_min, arguments_max; /* -1: any number */
+    bool needs_password;
+    bool closed_store; /* works on a store that nobody has open, without an admin_client */
+    enum cli_exit (*run)(struct cli *cli);
+};
+
+extern const struct cli_command cli_commands[]; /* ends with a row without words */
+
+/* Prints "restante: ..." to standard error and returns CLI_FAILED. */
+enum cli_exit cli_fail(const struct error *error);
+
+/* Asks; on a failure prints it. The caller frees the answer after true. */
+MUST_CHECK bool cli_ask(struct cli *cli, struct doc *request, const void *data, size_t length,
+                        struct doc *out_answer);
+
+/* A request of a command, with "name" when that is not NULL. */
+void cli_request(struct doc *out_request, const char *command, const char *name);
+
+/* Prints a document: as JSON, or a line `key: value` for each member but "ok". */
+void cli_print(const struct cli *cli, const struct doc *doc);
+
+/* A whole file, or standard input for "-", into memory the caller frees. */
+MUST_CHECK enum status cli_read_file(const char *path, char **out_data, size_t *out_length,
+                                     struct error *out_error);
+
+/* cli_user.c */
+enum cli_exit cli_user_add(struct cli *cli);
+enum cli_exit cli_user_passwd(struct cli *cli);
+enum cli_exit cli_user_del(struct cli *cli);
+enum cli_exit cli_user_list(struct cli *cli);
+enum cli_exit cli_user_show(struct cli *cli);
+enum cli_exit cli_user_import(struct cli *cli);
+/* cli_mail.c */
+enum cli_exit cli_deliver(struct cli *cli);
+enum cli_exit cli_import(struct cli *cli);
+/* cli_store.c */
+enum cli_exit cli_stat(struct cli *cli);
+enum cli_exit cli_health(struct cli *cli);
+enum cli_exit cli_checkpoint(struct cli *cli);
+enum cli_exit cli_rebuild(struct cli *cli);
+
+#endif
