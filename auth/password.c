@@ -149,13 +149,25 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* A crypt(3) string that is a lock ("!", "*") or that this library cannot compute is malformed. The
- * library's own check wants no disabled or unknown method; a legacy one may be imported. */
+/* Whether a crypt(3) string is long enough to end in a hash. A plain password that was taken for
+ * one
+ * ("secret" names a DES salt) or a setting alone would lock its owner out. */
+static bool ends_in_hash(const char *data)
+{
+    const char *last = strrchr(data, '$');
+    if (last == NULL) {
+        return strlen(data) == (data[0] == '_' ? 20 : 13); /* BSDi's DES and the traditional one */
+    }
+    return strlen(last + 1) >= 22; /* MD5 has the shortest */
+}
+
+/* A lock ("!", "*") and what this library cannot compute are malformed; a legacy method may be
+ * imported. */
 static enum status crypt_check(const char *data)
 {
     int verdict = crypt_checksalt(data);
-    return verdict == CRYPT_SALT_OK || verdict == CRYPT_SALT_METHOD_LEGACY ? STATUS_OK
-                                                                           : STATUS_INVALID;
+    bool known = verdict == CRYPT_SALT_OK || verdict == CRYPT_SALT_METHOD_LEGACY;
+    return known && ends_in_hash(data) ? STATUS_OK : STATUS_INVALID;
 }
 
 static enum password_class crypt_class(const char *data)

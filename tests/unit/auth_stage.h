@@ -22,6 +22,14 @@
 #define STAGE_SECRET \
     "{SSHA256}as8iKPC7XcVeVGEaviMbcwqpkmL5zLNg4RjSNGla7VNwZXBwZXIhIQ==" /* "secret" */
 
+/* The same in the credentials that a login would add: such an account is left as it is. Cheap. */
+#define STAGE_YESCRYPT \
+    "{CRYPT}$y$j75$F5Jx5fExrKuPp53xLKQ..1$l5YiXCKNY/N9ezall4xjJAFS/wg.kWVcFXfOzyxVn1."
+#define STAGE_SCRAM                                 \
+    "{SCRAM-SHA-256}4096,c2FsdCBvZiBhIHRlc3QhIQ==," \
+    "sf3EocrOUYdXH2JN73l6jn099WVJYMKpxlqezuL5sF0=," \
+    "wVy/Fcof6asPM5bVONmOsyE4drylXXYlTvM6Lnokahc="
+
 struct stage {
     char folder[64];
     char accounts[96];
@@ -122,6 +130,18 @@ static inline void stage_add(struct stage *stage, const char *name, uint64_t id,
 {
     struct account account;
     stage_make_account(&account, name, id, credential);
+    enum status status = account_add(auth_accounts(stage->auth), &account, NULL);
+    assert(status == STATUS_OK);
+    (void)status;
+}
+
+/* An account with the password "secret" that lacks nothing. */
+static inline void stage_add_complete(struct stage *stage, const char *name, uint64_t id)
+{
+    struct account account;
+    stage_make_account(&account, name, id, STAGE_YESCRYPT);
+    (void)snprintf(account.credentials[1].text, sizeof account.credentials[1].text, STAGE_SCRAM);
+    account.credential_count = 2;
     enum status status = account_add(auth_accounts(stage->auth), &account, NULL);
     assert(status == STATUS_OK);
     (void)status;

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/throttle.h"
+
+#include "auth/auth_limits.h"
+#include "auth/secret.h"
+
+#include <criterion/criterion.h>
+
+#define DECAY_MS (AUTH_THROTTLE_DECAY_S * INT64_C(1000))
+
+static struct throttle *throttle;
+static const struct throttle_source here = {{4, 192, 0, 2, 1}}, there = {{4, 192, 0, 2, 2}};
+
+static void start(void)
+{
+    cr_assert_eq(secret_start(), STATUS_OK);
+    cr_assert_eq(throttle_create(&throttle), STATUS_OK);
+}
+
+static void stop(void)
+{
+    throttle_destroy(&throttle);
+    throttle_destroy(&throttle);
+}
+
+TestSuite(throttle, .init = start, .fini = stop);
+
+Test(throttle, raises_the_delay_with_every_new_failure_up_to_a_bound)
+{
+    static const uint32_t delays[] = {2000, 4000, 8000, 15000, 15000, 15000};
+    for (uint64_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
+        cr_expect_eq(throttle_failure(throttle, &here, i, 0), delays[i]);
+    }
+}
+
+Test(throttle, the_same_credential_again_does_not_escalate)
+{
+    for (int i = 0; i < 10; i++) {
+        cr_expect_eq(throttle_failure(throttle, &here, 1, i), 2000);
+    }
+    cr_expect_eq(throttle_failure(throttle, &here, 2, 10), 4000);
+    cr_expect_eq(throttle_failure(throttle, &here, 1, 11), 4000);
+}
+
+Test(throttle, judges_each_source_by_itself)
+{
+    cr_expect_eq(throttle_failure(throttle, &here, 1, 0), 2000);
+    cr_expect_eq(throttle_failure(throttle, &here, 2, 0), 4000);
+    cr_expect_eq(throttle_failure(throttle, &there, 1, 0), 2000);
+    cr_expect_eq(throttle_count(throttle, 0), 2);
+}
+
+Test(throttle, forgives_step_by_step)
+{
+    for (uint64_t i = 0; i < 4; i++) {
+        (void)throttle_failure(throttle, &here, i, 0);
+    }
+    cr_expect_eq(throttle_failure(throttle, &here, 3, DECAY_MS - 1), 15000);
+    cr_expect_eq(throttle_failure(throttle, &here, 3, DECAY_MS), 8000);
+    cr_expect_eq(throttle_failure(throttle, &here, 3, 2 * DECAY_MS), 4000);
+    cr_expect_eq(throttle_count(throttle, 3 * DECAY_MS), 1);
+    cr_expect_eq(throttle_count(throttle, 4 * DECAY_MS), 0);
+    cr_expect_eq(throttle_failure(throttle, &here, 3, 4 * DECAY_MS), 2000);
+}
+
+Test(throttle, a_device_with_an_old_password_stays_at_the_first_step)
+{
+    for (int64_t minute = 0; minute < 100; minute++) {
+        cr_expect_eq(throttle_failure(throttle, &here, 1, minute * 30000), 2000);
+    }
+}
+
+Test(throttle, is_bounded_and_drops_who_failed_longest_ago)
+{
+    struct throttle_source source = {{4}};
+    for (uint32_t i = 0; i < 40000; i++) {
+        source.octets[1] = (uint8_t)i;
+        source.octets[2] = (uint8_t)(i >> 8);
+        cr_expect_eq(throttle_failure(throttle, &source, 1, i / 10000), 2000);
+    }
+    cr_expect_leq(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS);
+    cr_expect_gt(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS / 2);
+    cr_expect_eq(throttle_failure(throttle, &source, 2, 4), 4000); /* the latest is there */
+}
