@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -111,7 +112,14 @@ enum status log_start(int fd, enum log_level level)
     queue.head = queue.length = 0;
     queue.dropped = queue.dropped_reported = 0;
     queue.stopping = false;
-    if (pthread_create(&queue.thread, NULL, log_thread, batch) != 0) {
+    /* Signals are for the program's own threads, and a log that nobody reads any more must not end
+     * the program by SIGPIPE. */
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_create(&queue.thread, NULL, log_thread, batch);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure != 0) {
         free(ring);
         free(batch);
         queue.ring = NULL;
