@@ -36,6 +36,7 @@ struct account {
     struct account_credential credentials[AUTH_CREDENTIALS_MAX];
 };
 
+/* Opens the database in folder `path`, creating both. Blocking. Once in a process for a folder. */
 MUST_CHECK enum status account_db_open(const char *path, struct account_db **out_db,
                                        struct error *out_error);
 void account_db_close(struct account_db **db);

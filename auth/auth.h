@@ -62,6 +62,7 @@ struct auth_config {
     struct passdb *passdb;         /* auth/passdb.h; NULL: the embedded accounts */
 };
 
+/* Opens the accounts and starts the hashing threads. On failure nothing is left running. */
 MUST_CHECK enum status auth_open(const struct auth_config *config, struct auth **out_auth,
                                  struct error *out_error);
 /* All clients must be gone. */

@@ -43,6 +43,7 @@ struct cache_value {
     struct store_drop drop; /* with CACHE_VERIFIED and CACHE_DISABLED */
 };
 
+/* STATUS_NO_MEMORY. */
 MUST_CHECK enum status cache_create(const struct cache_config *config, struct cache **out_cache);
 /* No flight may be under way. NULLs. */
 void cache_destroy(struct cache **cache);

@@ -35,6 +35,7 @@ struct secret_part {
 /* Harmless when repeated. STATUS_UNSUPPORTED when there is no source of randomness. */
 MUST_CHECK enum status secret_start(void);
 
+/* Fills what is given with random octets, good enough for keys. */
 void secret_random(void *out, size_t size);
 void secret_key_make(struct secret_key *out_key);
 

@@ -22,6 +22,7 @@ struct throttle_source {
     uint8_t octets[8];
 };
 
+/* STATUS_NO_MEMORY. */
 MUST_CHECK enum status throttle_create(struct throttle **out_throttle);
 void throttle_destroy(struct throttle **throttle); /* NULLs */
 
