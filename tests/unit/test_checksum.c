@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/checksum.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static void fill(uint8_t *data, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        data[i] = (uint8_t)(i * 131 + i / 251);
+    }
+}
+
+Test(checksum, of_pieces_equals_that_of_the_whole_cut_anywhere)
+{
+    uint8_t data[1500];
+    fill(data, sizeof data);
+    uint64_t whole = checksum_body(data, sizeof data);
+    for (size_t cut = 0; cut <= sizeof data; cut++) {
+        struct checksum_stream stream;
+        checksum_stream_init(&stream);
+        checksum_stream_add(&stream, data, cut);
+        checksum_stream_add(&stream, data + cut, sizeof data - cut);
+        cr_assert_eq(checksum_stream_result(&stream), whole, "cut at %zu", cut);
+    }
+}
+
+Test(checksum, of_single_octets_equals_that_of_the_whole)
+{
+    uint8_t data[3000];
+    struct checksum_stream stream;
+    fill(data, sizeof data);
+    checksum_stream_init(&stream);
+    for (size_t i = 0; i < sizeof data; i++) {
+        checksum_stream_add(&stream, data + i, 1);
+    }
+    cr_assert_eq(checksum_stream_result(&stream), checksum_body(data, sizeof data));
+}
+
+Test(checksum, of_nothing_is_that_of_an_empty_stream)
+{
+    struct checksum_stream stream;
+    checksum_stream_init(&stream);
+    cr_assert_eq(checksum_stream_result(&stream), checksum_body("", 0));
+}
+
+Test(checksum, is_that_of_xxh3_for_ever)
+{
+    /* XXH3-64 of nothing: what is on disks must stay readable after a change of library. */
+    cr_assert_eq(checksum_body("", 0), 0x2d06800538d394c2u);
+}
+
+Test(checksum, keyed_depends_on_every_octet_of_data_and_on_the_key)
+{
+    uint8_t data[300];
+    struct checksum_key key, other;
+    fill(data, sizeof data);
+    fill(key.octets, sizeof key.octets);
+    memset(&other, 0x5a, sizeof other);
+    uint64_t right = checksum_keyed(&key, data, sizeof data);
+    cr_assert_neq(right, checksum_keyed(&other, data, sizeof data));
+    cr_assert_neq(right, checksum_body(data, sizeof data));
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] ^= 1;
+        cr_assert_neq(right, checksum_keyed(&key, data, sizeof data), "octet %zu", i);
+        data[i] ^= 1;
+    }
+}
