@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define READER_CHECK_MS     60000 /* how often slots of dead readers are looked for */
-#define MAP_LOW_PERCENT     80    /* of the map in use: no more deliveries */
+#define READER_CHECK_MS 60000 /* how often slots of dead readers are looked for */
+#define MAP_LOW_PERCENT 80    /* of the map in use: no more deliveries */
 
 struct checkpoint {
     struct volume *volume;
@@ -144,8 +144,8 @@ static void mark_clean(struct checkpoint *checkpoint)
     struct index_state state;
     enum status status = read_state(checkpoint, &state);
     if (status == STATUS_OK && state.stored && !atomic_load(&checkpoint->volume->read_only)) {
-        status = index_apply(checkpoint->volume->index, NULL, 0, &state.position,
-                             INDEX_APPLY_CLEAN);
+        status =
+            index_apply(checkpoint->volume->index, NULL, 0, &state.position, INDEX_APPLY_CLEAN);
     }
     if (status != STATUS_OK) {
         report_failure(checkpoint, status); /* the next start looks closer, that is all */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The checkpointer: one thread per volume, the only one that writes the index. It takes a prefix of the
- * log from the delta, applies it in key order, at most STORAGE_CHECKPOINT_EVENTS events a transaction,
- * together with the position reached, and only then lets the delta forget it. Woken by time, by the
- * number of events, or by octets of log.
+ * The checkpointer: one thread per volume, the only one that writes the index. It takes a prefix of
+ * the log from the delta, applies it in key order, at most STORAGE_CHECKPOINT_EVENTS events a
+ * transaction, together with the position reached, and only then lets the delta forget it. Woken by
+ * time, by the number of events, or by octets of log.
  *
- * When a transaction fails it stops for good and makes the volume read-only: what LMDB holds then is
- * not known before the next start, which replays, or rebuilds.
+ * When a transaction fails it stops for good and makes the volume read-only: what LMDB holds then
+ * is not known before the next start, which replays, or rebuilds.
  */
 #ifndef STORAGE_CHECKPOINT_H
 #define STORAGE_CHECKPOINT_H
@@ -24,8 +24,8 @@ struct checkpoint;
 MUST_CHECK enum status checkpoint_start(struct volume *volume, struct checkpoint **out_checkpoint,
                                         struct error *out_error);
 
-/* Applies what there is, marks the index as cleanly closed (unless it failed), ends the thread. After
- * the writer has been stopped. NULL inside is allowed; NULLs. */
+/* Applies what there is, marks the index as cleanly closed (unless it failed), ends the thread.
+ * After the writer has been stopped. NULL inside is allowed; NULLs. */
 void checkpoint_stop(struct checkpoint **checkpoint);
 
 /* Applies everything published before the call and waits for it. Any thread but a worker.
@@ -36,8 +36,8 @@ MUST_CHECK enum status checkpoint_now(struct checkpoint *checkpoint);
 void checkpoint_wake(struct checkpoint *checkpoint);
 
 struct checkpoint_numbers {
-    uint64_t count;   /* transactions */
-    uint64_t us_sum;  /* microseconds of all of them */
+    uint64_t count;           /* transactions */
+    uint64_t us_sum;          /* microseconds of all of them */
     struct index_state state; /* as of the last */
 };
 void checkpoint_numbers(struct checkpoint *checkpoint, struct checkpoint_numbers *out_numbers);

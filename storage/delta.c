@@ -638,6 +638,13 @@ static int by_maildrop(const void *left, const void *right)
     return a->uid < b->uid ? -1 : a->uid > b->uid;
 }
 
+void delta_sort(const struct delta_event **events, size_t count)
+{
+    if (count > 1) {
+        qsort(events, count, sizeof(const struct delta_event *), by_maildrop);
+    }
+}
+
 enum status delta_take(struct delta *delta, size_t events_max,
                        const struct delta_event ***out_events, size_t *out_count,
                        struct log_position *out_position)
@@ -656,9 +663,7 @@ enum status delta_take(struct delta *delta, size_t events_max,
     if (status != STATUS_OK) {
         return status;
     }
-    if (count > 1) {
-        qsort(delta->taken, count, sizeof(const struct delta_event *), by_maildrop);
-    }
+    delta_sort(delta->taken, count);
     *out_events = delta->taken;
     *out_count = count;
     *out_position = position;

@@ -23,10 +23,11 @@ struct event_batch {
 };
 
 /*
- * Appends the events of one record: one for each recipient of a delivered or moved message, one for each
- * uid of an expunge, one for a maildrop change or a retired segment, none for the other kinds. Only
- * kind, flags, sequence, segment, offset, meta_length, body_length and body_checksum of `header` are
- * read. STATUS_NO_MEMORY; STATUS_CORRUPT: `meta` does not decode. On failure the batch is as it was.
+ * Appends the events of one record: one for each recipient of a delivered or moved message, one for
+ * each uid of an expunge, one for a maildrop change or a retired segment, none for the other kinds.
+ * Only kind, flags, sequence, segment, offset, meta_length, body_length and body_checksum of
+ * `header` are read. STATUS_NO_MEMORY; STATUS_CORRUPT: `meta` does not decode. On failure the batch
+ * is as it was.
  */
 MUST_CHECK enum status event_batch_add(struct event_batch *batch,
                                        const struct record_header *header, const uint8_t *meta);

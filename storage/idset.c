@@ -23,9 +23,8 @@ static size_t slot_of(const struct idset *set, uint64_t id)
 static enum status grow(struct idset *set)
 {
     size_t slots = set->slots == NULL ? IDSET_FIRST : (set->mask + 1) * 2;
-    struct idset grown = {.slots = calloc(slots, sizeof(uint64_t)),
-                          .mask = slots - 1,
-                          .count = set->count};
+    struct idset grown = {
+        .slots = calloc(slots, sizeof(uint64_t)), .mask = slots - 1, .count = set->count};
     if (grown.slots == NULL) {
         return STATUS_NO_MEMORY;
     }

@@ -39,6 +39,7 @@ void index_close(struct index **index);
 struct index_state {
     struct log_position position; /* where a replay goes on; all zero: from the beginning */
     bool stored;                  /* false: a new index, that has never been applied to */
+    uint64_t next_sequence;       /* none above or at it has been given out when the volume was started */
     bool clean;                   /* the last apply was that of an orderly end */
     uint64_t maildrops, messages, octets;
 };
@@ -60,6 +61,9 @@ enum index_apply_flag {
 MUST_CHECK enum status index_apply(struct index *index, const struct delta_event *const *events,
                                    size_t count, const struct log_position *position,
                                    unsigned flags);
+
+/* From the next apply on the state says so; see index_state. */
+void index_set_next_sequence(struct index *index, uint64_t next_sequence);
 
 /* The end of a rebuild: what it kept of expunges that were met before their messages can go. */
 MUST_CHECK enum status index_finish_rebuild(struct index *index);

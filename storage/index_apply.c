@@ -485,6 +485,9 @@ static enum status apply_all(struct apply *apply, const struct delta_event *cons
     uint8_t data[INDEX_STATE_SIZE];
     apply->state.position = *position;
     apply->state.clean = (apply->flags & INDEX_APPLY_CLEAN) != 0;
+    if (apply->index->next_sequence != 0) {
+        apply->state.next_sequence = apply->index->next_sequence;
+    }
     index_encode_state(&apply->state, data);
     return kv_put(apply->txn, apply->index->tables.meta, bytes_of("state", 5),
                   bytes_of(data, sizeof data));
@@ -505,6 +508,11 @@ enum status index_apply(struct index *index, const struct delta_event *const *ev
     free(apply.segments.items);
     free(apply.blobs.items);
     return status;
+}
+
+void index_set_next_sequence(struct index *index, uint64_t next_sequence)
+{
+    index->next_sequence = next_sequence;
 }
 
 enum status index_finish_rebuild(struct index *index)

@@ -152,14 +152,15 @@ void index_encode_state(const struct index_state *state, uint8_t out[INDEX_STATE
     bytes_put64(out + 21, state->maildrops);
     bytes_put64(out + 29, state->messages);
     bytes_put64(out + 37, state->octets);
-    bytes_put32(out + 45, (uint32_t)checksum_body(out, 45));
+    bytes_put64(out + 45, state->next_sequence);
+    bytes_put32(out + 53, (uint32_t)checksum_body(out, 53));
 }
 
 enum status index_decode_state(struct kv_bytes value, struct index_state *out_state)
 {
     const uint8_t *data = value.data;
     if (value.length != INDEX_STATE_SIZE ||
-        bytes_get32(data + 45) != (uint32_t)checksum_body(data, 45)) {
+        bytes_get32(data + 53) != (uint32_t)checksum_body(data, 53)) {
         return STATUS_CORRUPT;
     }
     *out_state = (struct index_state){
@@ -171,6 +172,7 @@ enum status index_decode_state(struct kv_bytes value, struct index_state *out_st
         .maildrops = bytes_get64(data + 21),
         .messages = bytes_get64(data + 29),
         .octets = bytes_get64(data + 37),
+        .next_sequence = bytes_get64(data + 45),
     };
     return STATUS_OK;
 }

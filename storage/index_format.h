@@ -21,7 +21,7 @@
 #define INDEX_DROP_FIXED       18 /* octets in front of the name */
 #define INDEX_DROP_MAX         (INDEX_DROP_FIXED + STORAGE_DROP_NAME_MAX)
 #define INDEX_FILE_SIZE        17
-#define INDEX_STATE_SIZE       49
+#define INDEX_STATE_SIZE       57
 #define INDEX_IDENTITY_SIZE    20
 
 /* The tables of an index, by handle. */
@@ -32,6 +32,7 @@ struct index_tables {
 struct index {
     struct kv *kv;
     struct index_tables tables;
+    uint64_t next_sequence; /* for the state; 0: leave what is there */
 };
 
 void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id);

@@ -80,7 +80,8 @@ void lock_table_destroy(struct lock_table **table)
     *table = NULL;
 }
 
-/* With the shard's mutex, as those below: where the pointer to the lock is, or the NULL at the end. */
+/* With the shard's mutex, as those below: where the pointer to the lock is, or the NULL at the end.
+ */
 static struct lock **find(struct shard *shard, uint64_t maildrop)
 {
     struct lock **place = &shard->buckets[mix(maildrop) & shard->mask];

@@ -16,7 +16,8 @@ struct lock_table;
 MUST_CHECK enum status lock_table_create(struct lock_table **out_table);
 void lock_table_destroy(struct lock_table **table); /* NULL inside is allowed; NULLs */
 
-/* STATUS_BUSY: another has it; with `takeover`, only while that one is committing. STATUS_NO_MEMORY. */
+/* STATUS_BUSY: another has it; with `takeover`, only while that one is committing.
+ * STATUS_NO_MEMORY. */
 MUST_CHECK enum status lock_acquire(struct lock_table *table, uint64_t maildrop, bool takeover,
                                     uint64_t *out_token);
 

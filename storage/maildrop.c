@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Why the order of reading matters (delta, then snapshot, then skip). The other way round loses mail:
+ * Why the order of reading matters (delta, then snapshot, then skip). The other way round loses
+ * mail:
  *
  *     reader: begins the snapshot, whose position is 10
  *     checkpointer: applies event 11, a new message, and forgets it in the delta
  *     reader: copies the delta: 11 is not there, and not in the snapshot either
  *
- * In our order the event is in the copy, or the snapshot is newer than the forgetting and has it; when
- * both have it, its sequence is at or before the snapshot's position, and the copy's is skipped.
+ * In our order the event is in the copy, or the snapshot is newer than the forgetting and has it;
+ * when both have it, its sequence is at or before the snapshot's position, and the copy's is
+ * skipped.
  */
 #include "storage/maildrop.h"
 
@@ -18,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_TRIES   3  /* a segment vanishes at most once between two looks at the index */
-#define UIDL_ROOM    40 /* octets of one imported unique-id, for the first allocation */
+#define READ_TRIES 3  /* a segment vanishes at most once between two looks at the index */
+#define UIDL_ROOM  40 /* octets of one imported unique-id, for the first allocation */
 
 enum status maildrop_reader_init(struct maildrop_reader *reader, struct volume *volume)
 {
@@ -48,7 +50,8 @@ void maildrop_destroy(struct maildrop **maildrop)
     *maildrop = NULL;
 }
 
-/* --- what the events say -------------------------------------------------------------------------- */
+/* --- what the events say
+ * -------------------------------------------------------------------------- */
 
 /* The events that the snapshot does not have, by what they do. Arrays in the scratch arena. */
 struct changes {
@@ -136,7 +139,8 @@ static enum status sort_events(struct mem_arena *scratch, const struct maildrop_
     return STATUS_OK;
 }
 
-/* --- building -------------------------------------------------------------------------------------- */
+/* --- building
+ * -------------------------------------------------------------------------------------- */
 
 struct builder {
     struct maildrop *maildrop;
@@ -253,8 +257,8 @@ static int by_segment(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* The distinct segments of the entries, ascending. Mail of one maildrop comes in log order, so that the
- * list is nearly sorted and short before it is sorted. */
+/* The distinct segments of the entries, ascending. Mail of one maildrop comes in log order, so that
+ * the list is nearly sorted and short before it is sorted. */
 static enum status list_segments(struct mem_arena *scratch, const struct maildrop *maildrop,
                                  uint32_t **out_ids, uint32_t *out_count)
 {
@@ -336,7 +340,8 @@ static enum status use_files(struct maildrop_reader *reader, struct maildrop *ma
     return STATUS_OK;
 }
 
-/* --- reading ---------------------------------------------------------------------------------------- */
+/* --- reading
+ * ---------------------------------------------------------------------------------------- */
 
 enum status maildrop_copy(struct maildrop_reader *reader, uint64_t id,
                           struct maildrop_events *out_events)
@@ -345,9 +350,8 @@ enum status maildrop_copy(struct maildrop_reader *reader, uint64_t id,
                       &out_events->count);
 }
 
-static enum status build(struct maildrop_reader *reader, uint64_t id,
-                         const struct changes *changes, uint64_t expected,
-                         struct builder *builder)
+static enum status build(struct maildrop_reader *reader, uint64_t id, const struct changes *changes,
+                         uint64_t expected, struct builder *builder)
 {
     builder->capacity = expected + changes->added_count;
     if (builder->capacity > UINT32_MAX / 2) {
@@ -429,7 +433,8 @@ enum status maildrop_read(struct maildrop_reader *reader, uint64_t id, uint64_t 
     return status;
 }
 
-/* --- looking into it ----------------------------------------------------------------------------------- */
+/* --- looking into it
+ * ----------------------------------------------------------------------------------- */
 
 void maildrop_message(const struct maildrop *maildrop, uint32_t index,
                       struct store_message *out_message)
@@ -472,8 +477,8 @@ bool maildrop_parse_uidl(const char *uidl, size_t length, uint32_t epoch, uint64
     }
     for (size_t i = 9; i < MAILDROP_UIDL_LENGTH; i++) {
         char digit = uidl[i];
-        uint64_t value = digit >= '0' && digit <= '9' ? (uint64_t)(digit - '0')
-                                                      : (uint64_t)(digit - 'a') + 10;
+        uint64_t value =
+            digit >= '0' && digit <= '9' ? (uint64_t)(digit - '0') : (uint64_t)(digit - 'a') + 10;
         uid = uid << 4 | (value & 15);
     }
     maildrop_make_uidl(epoch, uid, made);

@@ -2,11 +2,12 @@
 /*
  * A session's view of a maildrop, frozen when it is opened: an array of small entries and counted
  * references to the segments they stand in. Nothing in it ever changes; mail that arrives is not in
- * it; segments stay readable until it is destroyed, whoever retires them. Blobs are opened when they are
- * asked for: none is unlinked while the volume runs.
+ * it; segments stay readable until it is destroyed, whoever retires them. Blobs are opened when
+ * they are asked for: none is unlinked while the volume runs.
  *
- * Reading one needs no lock across delta and index, only an order: copy the maildrop's events from the
- * delta, THEN begin the index's snapshot, THEN skip the events at or before the position stored in it.
+ * Reading one needs no lock across delta and index, only an order: copy the maildrop's events from
+ * the delta, THEN begin the index's snapshot, THEN skip the events at or before the position stored
+ * in it.
  */
 #ifndef STORAGE_MAILDROP_H
 #define STORAGE_MAILDROP_H
@@ -27,8 +28,8 @@ struct index_reader;
 /* One message: 48 octets. */
 struct maildrop_entry {
     uint64_t uid;
-    uint64_t place;    /* offset in its segment, or the blob's id */
-    uint64_t checksum; /* XXH3 of the wire form */
+    uint64_t place;        /* offset in its segment, or the blob's id */
+    uint64_t checksum;     /* XXH3 of the wire form */
     uint32_t received_low; /* milliseconds, the lower 32 bits of 48 */
     uint16_t received_high;
     uint16_t flags;         /* enum wire_flag */
@@ -45,8 +46,9 @@ struct maildrop {
     uint32_t epoch; /* of the volume, for unique-ids */
     uint32_t count, file_count;
     struct segment **files; /* NULL inside: the file is missing, its messages are damaged */
-    /* Imported unique-ids, NULL when there is none: where each entry's begins in `uidl_octets`; it ends
-     * where the next one's begins; an empty one is made from epoch and uid. count + 1 of them. */
+    /* Imported unique-ids, NULL when there is none: where each entry's begins in `uidl_octets`; it
+     * ends where the next one's begins; an empty one is made from epoch and uid. count + 1 of them.
+     */
     uint32_t *uidl_offsets;
     char *uidl_octets;
     struct maildrop_entry entries[];
@@ -62,9 +64,9 @@ MUST_CHECK enum status maildrop_reader_init(struct maildrop_reader *reader, stru
 void maildrop_reader_deinit(struct maildrop_reader *reader);
 
 /*
- * Reads maildrop `id`. STATUS_NOT_FOUND: there is none, or it has been removed. STATUS_LIMIT: the index
- * has more than `messages_max` in it; read it on a thread that may take its time. STATUS_CORRUPT,
- * STATUS_NO_MEMORY, STATUS_IO.
+ * Reads maildrop `id`. STATUS_NOT_FOUND: there is none, or it has been removed. STATUS_LIMIT: the
+ * index has more than `messages_max` in it; read it on a thread that may take its time.
+ * STATUS_CORRUPT, STATUS_NO_MEMORY, STATUS_IO.
  */
 MUST_CHECK enum status maildrop_read(struct maildrop_reader *reader, uint64_t id,
                                      uint64_t messages_max, struct maildrop **out_maildrop);
@@ -78,8 +80,8 @@ struct maildrop_events {
 };
 MUST_CHECK enum status maildrop_copy(struct maildrop_reader *reader, uint64_t id,
                                      struct maildrop_events *out_events);
-/* STATUS_AGAIN: a segment vanished between index and file: copy and merge again. With `last_try` its
- * messages are in the view as damaged ones instead. */
+/* STATUS_AGAIN: a segment vanished between index and file: copy and merge again. With `last_try`
+ * its messages are in the view as damaged ones instead. */
 MUST_CHECK enum status maildrop_merge(struct maildrop_reader *reader, uint64_t id,
                                       const struct maildrop_events *events, uint64_t messages_max,
                                       bool last_try, struct maildrop **out_maildrop);

@@ -80,7 +80,8 @@ struct store_client {
     struct store *store;
     struct loop *loop;
     struct post_box *box; /* answers arrive here */
-    uint32_t inflight;    /* requests not yet answered */
+    uint32_t inflight;    /* requests not yet answered, detached ones too: the loop must run until 0 */
+    void *own;            /* the store's; freed by store_close */
 };
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,
                        struct post_box *box);
@@ -180,6 +181,10 @@ struct store_fetch {
  * answers; cold ones of up to the blob limit are read and verified too (STATUS_PENDING); larger warm
  * ones and blobs come as an extent, verified when written and by scrubbing. STATUS_CORRUPT: this
  * message is damaged; others are not. A pending fetch keeps the view alive.
+ *
+ * A part of a message (for TOP): of one of up to STORE_INLINE_MAX octets the whole is verified, of a
+ * larger one nothing. Ranges of up to STORE_INLINE_MAX octets always come as memory (buffer or memory),
+ * never as an extent.
  */
 MUST_CHECK enum status store_fetch(struct store_fetch *fetch);
 /* Gives a pending fetch up; it is answered all the same, with STATUS_CANCELLED. */
@@ -227,7 +232,8 @@ struct store_delivery_events {
     void (*on_done)(void *owner, enum status status, uint64_t uid);
 };
 
-/* STATUS_NO_MEMORY, STATUS_NO_SPACE (soft limit), STATUS_READ_ONLY, STATUS_INVALID (bad uidl). */
+/* STATUS_NO_MEMORY, STATUS_NO_SPACE (soft limit), STATUS_READ_ONLY, STATUS_INVALID (bad uidl),
+ * STATUS_TOO_BIG (size_hint), STATUS_LIMIT (the index is behind: later it works; commit answers it too). */
 MUST_CHECK enum status store_delivery_begin(struct store_client *client,
                                             const struct store_delivery_info *info,
                                             const struct store_delivery_events *events, void *owner,

@@ -221,8 +221,7 @@ static enum status load_identity(struct volume *volume, struct error *out_error)
     return status;
 }
 
-/* Lets go of what volume_open took. NULLs; NULL is allowed. */
-static void volume_release(struct volume **volume)
+void volume_release(struct volume **volume)
 {
     if (*volume == NULL) {
         return;

@@ -59,6 +59,8 @@ struct volume {
     _Atomic uint64_t next_drop;     /* maildrop ids never reused: starts there likewise */
     _Atomic int64_t memory_left;    /* octets for bodies held in memory */
     _Atomic bool read_only;         /* set once by writer or checkpointer, never cleared */
+    uint32_t segment_start, segment_count; /* newest segment, and how many, when it was started */
+    uint64_t log_octets, quarantined;      /* of them; damaged places that recovery went round */
     _Atomic bool space_low;         /* below the soft limit: deliveries are refused, expunges are not */
 };
 
@@ -77,6 +79,9 @@ const char *volume_refused_file_system(uint64_t type);
 
 /* Recovers (storage/recover.h), then starts writer, blob thread and checkpointer. */
 MUST_CHECK enum status volume_start(struct volume *volume, struct error *out_error);
+
+/* Lets go of what volume_open took. NULL inside is allowed; NULLs. */
+void volume_release(struct volume **volume);
 
 /* A clean end: writer drained, a last checkpoint, threads ended, lock released. */
 void volume_close(struct volume **volume);

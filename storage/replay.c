@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/replay.h"
+
+#include "io/log.h"
+#include "storage/index.h"
+#include "storage/scan.h"
+#include "storage/volume.h"
+
+#include <stdlib.h>
+
+void replay_deinit(struct replay *replay)
+{
+    event_batch_deinit(&replay->batch);
+    idset_deinit(&replay->retired);
+    free(replay->order);
+    replay->order = NULL;
+}
+
+/* --- applying
+ * ------------------------------------------------------------------------------------------- */
+
+static enum status note_retired(struct replay *replay)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < replay->batch.count && status == STATUS_OK; i++) {
+        const struct delta_event *event = &replay->batch.events[i];
+        if (event->kind == DELTA_SEGMENT_RETIRED && event->uid != 0) {
+            status = idset_add(&replay->retired, event->uid);
+        }
+    }
+    return status;
+}
+
+static enum status order_events(struct replay *replay, size_t *out_count)
+{
+    size_t count = 0;
+    if (replay->batch.count > replay->order_capacity) {
+        free(replay->order);
+        replay->order_capacity = replay->batch.capacity;
+        replay->order = malloc(replay->order_capacity * sizeof(const struct delta_event *));
+        if (replay->order == NULL) {
+            replay->order_capacity = 0;
+            return STATUS_NO_MEMORY;
+        }
+    }
+    for (size_t i = 0; i < replay->batch.count; i++) {
+        if (replay->batch.events[i].sequence > replay->skip_sequence) {
+            replay->order[count++] = &replay->batch.events[i];
+        }
+    }
+    delta_sort(replay->order, count);
+    *out_count = count;
+    return STATUS_OK;
+}
+
+enum status replay_flush(struct replay *replay, struct error *out_error)
+{
+    size_t count = 0;
+    enum status status = note_retired(replay);
+    if (status == STATUS_OK && !replay->only_retired) {
+        status = order_events(replay, &count);
+        if (status == STATUS_OK) {
+            status = index_apply(replay->volume->index, replay->order, count, &replay->reached,
+                                 replay->apply_flags);
+        }
+    }
+    event_batch_clear(&replay->batch);
+    return status == STATUS_OK ? status
+                               : error_set(out_error, status, 0, replay->volume->index_path,
+                                           "bringing the index up to the log");
+}
+
+static enum status flush_when_full(struct replay *replay, struct error *out_error)
+{
+    return replay->batch.count >= STORAGE_CHECKPOINT_EVENTS ? replay_flush(replay, out_error)
+                                                            : STATUS_OK;
+}
+
+/* --- damage
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void report_damage(const struct replay *replay, const struct scan *scan, uint64_t from,
+                          uint64_t to, uint64_t saved)
+{
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_ERROR, "log_damaged");
+    log_text(&line, "volume", replay->volume->path);
+    log_number(&line, "segment", scan->segment);
+    log_number(&line, "offset", (int64_t)from);
+    log_number(&line, "octets", (int64_t)(to - from));
+    log_number(&line, "records_saved", (int64_t)saved);
+    log_text(&line, "text", "part of the log does not match its checksums; the rest is served");
+    log_end(&line);
+}
+
+/* What was durable once and is damaged now: whole records in it count, the rest is gone round. */
+static enum status quarantine(struct replay *replay, struct scan *scan, uint64_t from, uint64_t to,
+                              struct error *out_error)
+{
+    uint64_t saved, last_sequence;
+    enum status status =
+        scan_salvage(scan, from, to, &replay->batch, &saved, &last_sequence, out_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!replay->only_retired) {
+        report_damage(replay, scan, from, to, saved);
+    }
+    replay->quarantined++;
+    replay->records += saved;
+    if (last_sequence > replay->last_sequence) {
+        replay->last_sequence = last_sequence;
+    }
+    if (last_sequence > replay->last_group_sequence) {
+        replay->last_group_sequence = last_sequence;
+    }
+    return flush_when_full(replay, out_error);
+}
+
+static bool in_order(const struct replay *replay, const struct record_frame *frame)
+{
+    return frame->number > replay->last_number &&
+           frame->first_sequence > replay->last_group_sequence;
+}
+
+/* The next frame that can be part of the log: leftovers of failed groups have lower numbers. */
+static enum status search(struct replay *replay, struct scan *scan, uint64_t offset,
+                          struct record_frame *out_frame, struct error *out_error)
+{
+    enum status status;
+    do {
+        status = scan_search(scan, offset, out_frame, out_error);
+        offset = out_frame->offset + 1;
+    } while (status == STATUS_OK && !in_order(replay, out_frame));
+    return status;
+}
+
+/*
+ * No valid group at `offset`. With a valid frame behind it, or a later segment that says that the
+ * log went on here, it is damage: `*out_offset` is where to go on. Otherwise the log ends here.
+ */
+static enum status go_round(struct replay *replay, struct scan *scan,
+                            const struct log_segment *segment, bool last, uint64_t offset,
+                            uint64_t *out_offset, struct error *out_error)
+{
+    struct record_frame frame = {0};
+    enum status status = search(replay, scan, offset + 1, &frame, out_error);
+    if (status == STATUS_OK) {
+        *out_offset = frame.offset;
+        return quarantine(replay, scan, offset, frame.offset, out_error);
+    }
+    if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    if (!last && segment->end_known) {
+        *out_offset = scan->end;
+        return quarantine(replay, scan, offset, scan->end, out_error);
+    }
+    replay->torn = true;
+    return STATUS_EOF;
+}
+
+/* --- walking
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* The last group of the log is all or nothing, bodies too: nobody has been answered for it if any
+ * of it is missing. Those before it were durable before the next one was begun. */
+static bool is_followed(struct scan *scan, const struct record_frame *frame)
+{
+    struct record_frame next;
+    uint64_t end = frame->offset + RECORD_FRAME_SIZE + frame->length;
+    return end < scan->end && scan_frame(scan, end, &next, NULL) == STATUS_OK;
+}
+
+static void accept(struct replay *replay, const struct record_frame *frame,
+                   const struct delta_group *group)
+{
+    replay->reached = (struct log_position){
+        .segment = group->segment, .offset = group->end, .sequence = group->last_sequence};
+    replay->last_number = frame->number;
+    replay->last_group_sequence = group->last_sequence;
+    if (group->last_sequence > replay->last_sequence) {
+        replay->last_sequence = group->last_sequence;
+    }
+    replay->groups++;
+    replay->records += frame->record_count;
+}
+
+/* One group. STATUS_OK: it counts. STATUS_CORRUPT: there is none. STATUS_EOF: the segment's end. */
+static enum status read_group(struct replay *replay, struct scan *scan, bool last, uint64_t offset,
+                              struct delta_group *out_group, struct error *out_error)
+{
+    struct record_frame frame;
+    enum status status = scan_frame(scan, offset, &frame, out_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!in_order(replay, &frame)) {
+        return STATUS_CORRUPT;
+    }
+    bool bodies = last && !is_followed(scan, &frame);
+    status = scan_group(scan, &frame, bodies, &replay->batch, out_group, out_error);
+    if (status == STATUS_OK) {
+        accept(replay, &frame, out_group);
+    } else if (status == STATUS_CORRUPT) {
+        /* Torn or damaged, its sequences have been given out. */
+        uint64_t spent = frame.first_sequence + frame.record_count - 1;
+        replay->last_sequence = spent > replay->last_sequence ? spent : replay->last_sequence;
+    }
+    return status;
+}
+
+static enum status walk(struct replay *replay, struct scan *scan, const struct log_segment *segment,
+                        bool last, uint64_t offset, struct error *out_error)
+{
+    for (;;) {
+        struct delta_group group;
+        enum status status = read_group(replay, scan, last, offset, &group, out_error);
+        if (status == STATUS_OK) {
+            offset = group.end;
+            status = flush_when_full(replay, out_error);
+        } else if (status == STATUS_CORRUPT) {
+            status = go_round(replay, scan, segment, last, offset, &offset, out_error);
+        } else if (status == STATUS_UNSUPPORTED) {
+            (void)error_set(out_error, status, 0, replay->volume->segments_path,
+                            "segment %08x was written by a newer version", scan->segment);
+        }
+        if (status != STATUS_OK) {
+            return status == STATUS_EOF ? STATUS_OK : status;
+        }
+        if (replay->on_progress != NULL && !replay->only_retired) {
+            replay->on_progress(replay->owner, replay->octets_done + offset, replay->octets_total);
+        }
+    }
+}
+
+enum status replay_segment(struct replay *replay, const struct log_segment *segment,
+                           uint64_t offset, bool last, struct error *out_error)
+{
+    struct scan scan;
+    enum status status = scan_open(replay->volume, segment->id, &scan, out_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    scan.end = segment->end;
+    if (!segment->has_manifest && offset == 0 && !replay->only_retired) {
+        report_damage(replay, &scan, 0, RECORD_HEADER_SIZE, 0);
+        replay->quarantined++;
+    }
+    if (segment->manifest.sequence > replay->last_sequence) {
+        replay->last_sequence = segment->manifest.sequence;
+    }
+    replay->torn = false;
+    uint64_t start = segment->start;
+    if (replay->reached.segment != segment->id || replay->reached.offset < start) {
+        replay->reached = (struct log_position){.segment = segment->id,
+                                                .offset = offset > start ? offset : start,
+                                                .sequence = replay->reached.sequence};
+    }
+    status = walk(replay, &scan, segment, last, offset > start ? offset : start, out_error);
+    replay->octets_done += segment->end;
+    scan_close(&scan);
+    return status;
+}
