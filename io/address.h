@@ -40,7 +40,8 @@ void address_host_text(const struct address *address, char out_text[ADDRESS_TEXT
 /* Turns ::ffff:a.b.c.d into a.b.c.d in place. */
 void address_normalise(struct address *address);
 
-bool address_is_loopback(const struct address *address); /* UNIX sockets count as loopback */
+/* Whether the peer is this machine; UNIX sockets count. */
+bool address_is_loopback(const struct address *address);
 
 /* The key under which failures from one source are counted: an IPv4 address whole, an IPv6 address
  * by its first 48 bits, all UNIX peers as one. Equal prefix, equal key; different families differ.

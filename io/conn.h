@@ -24,12 +24,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONN_PIECE_MAX   (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
-#define CONN_READ_PIECE  SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
-#define CONN_OUTPUT_HIGH (64 * 1024) /* queued copied octets above which conn_output_full says so \
-                                      */
-#define CONN_OUTPUT_LOW (16 * 1024)  /* on_drained is called when it falls to this */
-#define CONN_LINGER_MS  2000         /* after our FIN: how long the peer may take to close */
+#define CONN_PIECE_MAX  (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
+#define CONN_READ_PIECE SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
+#define CONN_OUTPUT_HIGH                                                                         \
+    (64 * 1024)                     /* queued copied octets above which conn_output_full says so \
+                                     */
+#define CONN_OUTPUT_LOW (16 * 1024) /* on_drained is called when it falls to this */
+#define CONN_LINGER_MS  2000        /* after our FIN: how long the peer may take to close */
 
 struct conn;
 
@@ -62,8 +63,11 @@ struct conn_host {
     struct conn_counters counters;
 };
 
+/* Readies what the connections of the worker that runs `loop` share. */
 void conn_host_init(struct conn_host *host, struct loop *loop);
-void conn_host_deinit(struct conn_host *host); /* no connection may be left */
+
+/* No connection may be left (asserted). */
+void conn_host_deinit(struct conn_host *host);
 
 struct conn {
     struct conn_host *host;

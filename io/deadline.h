@@ -35,8 +35,10 @@ struct deadline {
     void (*on_due)(struct deadline *deadline);
 };
 
+/* Readies an empty wheel whose time is `now_ms`. */
 void deadline_wheel_init(struct deadline_wheel *wheel, int64_t now_ms);
 
+/* Readies a disarmed timer; `on_due` runs from deadline_run. */
 void deadline_init(struct deadline *deadline, void (*on_due)(struct deadline *deadline));
 
 /* Arms `deadline` for `due_ms` (moving it when armed already). One in the past is run at the next
@@ -46,6 +48,7 @@ void deadline_arm(struct deadline_wheel *wheel, struct deadline *deadline, int64
 /* Disarms; harmless when not armed. After it on_due does not fire. */
 void deadline_disarm(struct deadline_wheel *wheel, struct deadline *deadline);
 
+/* Whether it will fire. False from the start of its on_due on. */
 bool deadline_armed(const struct deadline *deadline);
 
 /* Fires everything due at `now_ms`, each once, disarmed before its callback, which may arm it or

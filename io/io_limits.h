@@ -6,9 +6,10 @@
 #define IO_IO_LIMITS_H
 
 /* mem */
-#define MEM_ARENA_BLOCK_FIRST 1024 /* octets; a session's small strings fit into the first block \
-                                    */
-#define MEM_ARENA_BLOCK_MAX 32768  /* octets a block grows to by doubling */
+#define MEM_ARENA_BLOCK_FIRST                                                                   \
+    1024                          /* octets; a session's small strings fit into the first block \
+                                   */
+#define MEM_ARENA_BLOCK_MAX 32768 /* octets a block grows to by doubling */
 
 /* log */
 #define LOG_QUEUE_OCTETS (1024 * 1024) /* octets queued before lines are dropped: ~5,000 lines */
@@ -26,8 +27,7 @@
 #define LOOP_SLOTS_FIRST            256   /* operations; the table doubles */
 #define LOOP_MEMLOCK_RETRY_MS       5000  /* locked memory comes back some time after an exit */
 #define LOOP_MEMLOCK_RETRY_STEP_MS  100
-#define LOOP_SEND_FILE_MAX          (1 << 30) /* octets of one sendfile; sendfile(2) itself stops at 2 GiB \
-                                               */
+#define LOOP_SEND_FILE_MAX          (1 << 30) /* octets of one sendfile; the kernel stops at 2 GiB */
 
 /* epoll */
 #define EPOLL_EVENTS_PER_TURN  256 /* events of one epoll_wait */
@@ -40,8 +40,7 @@
 #define LISTEN_KEEPALIVE_IDLE_S 60     /* a silent peer is asked after this */
 #define LISTEN_KEEPALIVE_STEP_S 15     /* and then this often */
 #define LISTEN_KEEPALIVE_COUNT  4      /* before it counts as gone */
-#define LISTEN_USER_TIMEOUT_MS  120000 /* unacknowledged output for this long ends the connection \
-                                        */
+#define LISTEN_USER_TIMEOUT_MS  120000 /* output unacknowledged for so long ends it */
 
 /* conn */
 #define CONN_HELD_FIRST  512               /* octets of the first buffer for input not taken */

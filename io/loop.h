@@ -117,7 +117,10 @@ MUST_CHECK enum status loop_probe_uring(struct error *out_error);
 /* No operation may be in flight (asserted). */
 void loop_destroy(struct loop **loop);
 
-const char *loop_backend_name(const struct loop *loop); /* "io_uring" or "epoll" */
+/* "io_uring" or "epoll". */
+const char *loop_backend_name(const struct loop *loop);
+
+/* Readable from any thread for as long as the loop lives. */
 const struct loop_counters *loop_counters(const struct loop *loop);
 
 /* Monotonic milliseconds, read once per turn. */
@@ -155,11 +158,12 @@ void loop_accept(struct loop *loop, struct loop_op *op, int listen_fd);
 /* Receives from `fd`. See enum loop_receive_mode. A starved receive is re-armed by the back end. */
 void loop_receive(struct loop *loop, struct loop_op *op, int fd, enum loop_receive_mode mode);
 
+#define LOOP_IOV_MAX 16 /* pieces of one send */
+
 /* Sends what `iov` names (at most LOOP_IOV_MAX entries). The entries are read inside this call and
  * may be reused after it; the data they name stays alive until on_done. Completes with at least one
  * octet sent, or a failure: a full socket is waited for. `more`: more output follows at once
  * (MSG_MORE). */
-#define LOOP_IOV_MAX 16
 void loop_send(struct loop *loop, struct loop_op *op, int fd, const struct iovec *iov,
                unsigned iov_count, bool more);
 

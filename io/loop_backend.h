@@ -96,6 +96,7 @@ struct loop_op *loop_find_send(const struct loop *loop, int fd);
 /* True while loop_close is waiting for the operations on `fd`. */
 bool loop_closing(const struct loop *loop, int fd);
 
+/* Reads the clock: what loop_now_ms answers from here on. */
 void loop_now_update(struct loop *loop);
 
 /* The wake descriptor became readable and has been read. */

@@ -39,6 +39,7 @@ struct mem_pool {
     void *free_items;
 };
 
+/* Readies an empty pool. */
 void mem_pool_init(struct mem_pool *pool, size_t item_size, uint32_t keep_max);
 
 /* Frees the kept items. Every item must have been returned (asserted). */

@@ -23,6 +23,7 @@ struct op_table {
     uint32_t free; /* first of the chain of free slots; `count` for none */
 };
 
+/* Frees the table; what was in it is forgotten. */
 void op_table_deinit(struct op_table *table);
 
 /* Gives `op` a slot, in own.slot. False when there is no memory for a larger table. */

@@ -16,6 +16,7 @@ struct ring_size {
     uint32_t stream_buffers, bulk_buffers; /* provided buffers of the two groups */
 };
 
+/* What a loop of this configuration asks for. */
 struct ring_size ring_size_wanted(const struct loop_config *config);
 
 /* Enough to find out whether a ring can be made at all. */

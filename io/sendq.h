@@ -53,8 +53,11 @@ struct sendq_pools {
     struct mem_pool blocks, chunks;
 };
 
+/* Readies the worker's pools. */
 void sendq_pools_init(struct sendq_pools *pools);
-void sendq_pools_deinit(struct sendq_pools *pools); /* all queues must be empty */
+
+/* Frees them; all queues must be empty (asserted). */
+void sendq_pools_deinit(struct sendq_pools *pools);
 
 struct sendq_chunk;
 
@@ -67,11 +70,13 @@ struct sendq {
     uint32_t sources; /* extents and readers queued */
 };
 
+/* Readies an empty queue that takes its memory from `pools`. */
 void sendq_init(struct sendq *sendq, struct sendq_pools *pools);
 
 /* Drops everything: releases holds, stops readers with `why`. */
 void sendq_clear(struct sendq *sendq, enum status why);
 
+/* Whether nothing is queued. */
 bool sendq_empty(const struct sendq *sendq);
 
 /* Appends a copy. STATUS_NO_MEMORY leaves the queue as it was. */
@@ -87,7 +92,11 @@ void sendq_commit(struct sendq *sendq, size_t length);
 MUST_CHECK enum status sendq_borrow(struct sendq *sendq, const void *data, size_t length,
                                     struct sendq_hold hold);
 
+/* Append an extent, or a reader. STATUS_NO_MEMORY leaves the queue as it was, and hold or reader
+ * with the caller. */
 MUST_CHECK enum status sendq_extent(struct sendq *sendq, const struct sendq_extent *extent);
+
+/* See sendq_extent. */
 MUST_CHECK enum status sendq_reader(struct sendq *sendq, struct sendq_reader *reader);
 
 /* What stands at the front. */

@@ -51,6 +51,7 @@ SYSTEM = {
     "poll.h",
     "pthread.h",
     "pwd.h",
+    "regex.h",
     "sched.h",
     "semaphore.h",
     "signal.h",
