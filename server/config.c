@@ -257,14 +257,17 @@ static enum status read_file(const char *path, char **out_text, struct error *ou
 }
 
 /* Turns comments into spaces: libConfuse 3.3 counts the line of a one-line comment more than once,
- * and then every line number behind it is wrong. Line ends stay. */
-static void blank_comments(char *text)
+ * and then every line number behind it is wrong. Line ends stay. Returns how many braces are left
+ * open, which it would not notice either. */
+static int blank_comments(char *text)
 {
+    int depth = 0;
     enum { CODE, DOUBLE, SINGLE, LINE, BLOCK } where = CODE;
     for (char *at = text; *at != '\0'; at++) {
         switch (where) {
         case CODE:
             where = *at == '"' ? DOUBLE : *at == '\'' ? SINGLE : CODE;
+            depth += (*at == '{') - (*at == '}');
             if (*at == '#' || (at[0] == '/' && at[1] == '/')) {
                 where = LINE;
                 *at = ' ';
@@ -297,13 +300,18 @@ static void blank_comments(char *text)
             break;
         }
     }
+    return depth;
 }
 
 static enum status parse_text(struct loader *loader, char *text)
 {
-    blank_comments(text);
+    int open_braces = blank_comments(text);
     if (cfg_parse_buf(loader->root, text) != CFG_SUCCESS) {
         return refuse(loader, 0, "%s cannot be read as a configuration", loader->source);
+    }
+    if (open_braces != 0 && !loader->failed) {
+        return refuse(loader, 0, "%s: premature end of file: a closing brace is missing",
+                      loader->source);
     }
     return loader->failed ? STATUS_INVALID : STATUS_OK;
 }

@@ -187,16 +187,18 @@ static void on_lookup_done(struct auth_lookup *lookup, enum status status)
 /* Why no recipient can be taken now, or NULL. */
 static const char *refusal(const struct lmtp *lmtp)
 {
-    const struct worker *worker = lmtp->session.worker;
-    if (lmtp->transaction->recipient_count >= worker->config->lmtp.recipients_max) {
+    const struct config *config = lmtp->session.worker->config;
+    if (lmtp->transaction->recipient_count >= config->lmtp.recipients_max) {
         return "452 4.5.3 Too many recipients, send the rest in another message";
     }
-    struct store_numbers numbers;
-    store_numbers(worker->store.store, &numbers);
-    if (numbers.read_only) {
-        return "451 4.3.0 Mail store accepts no mail now, try later";
+    switch (store_delivery_admits(&lmtp->session.worker->store)) {
+    case STATUS_OK:
+        return NULL;
+    case STATUS_NO_SPACE:
+        return "452 4.3.1 Mail store is full, try later";
+    default:
+        return "451 4.3.0 Mail store takes no mail now, try later";
     }
-    return numbers.space_low ? "452 4.3.1 Mail store is full, try later" : NULL;
 }
 
 static enum status look_up(struct lmtp *lmtp, const struct lmtp_rcpt *rcpt)

@@ -191,8 +191,9 @@ static int serve(const struct config *config, bool demo)
     /* Before any thread is made: they all inherit it. */
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* cannot fail for a known `how` */
     (void)signal(SIGPIPE, SIG_IGN);                   /* writes say so themselves */
-    (void)log_start(STDERR_FILENO,
-                    config->log_level); /* without its thread lines go out directly */
+    if (log_start(STDERR_FILENO, config->log_level) != STATUS_OK) {
+        log_message(LOG_LEVEL_WARNING, "log", "no thread for the log: lines are written directly");
+    }
     if (daemon_start(config, demo, &daemon, &error) != STATUS_OK) {
         log_stop();
         return fail(&error);
