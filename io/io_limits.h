@@ -27,7 +27,7 @@
 #define LOOP_SLOTS_FIRST            256   /* operations; the table doubles */
 #define LOOP_MEMLOCK_RETRY_MS       5000  /* locked memory comes back some time after an exit */
 #define LOOP_MEMLOCK_RETRY_STEP_MS  100
-#define LOOP_SEND_FILE_MAX          (1 << 30) /* octets of one sendfile; the kernel stops at 2 GiB */
+#define LOOP_SEND_FILE_MAX          (1 << 30) /* octets of one sendfile; below its own 2 GiB */
 
 /* epoll */
 #define EPOLL_EVENTS_PER_TURN  256 /* events of one epoll_wait */
