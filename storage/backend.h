@@ -35,6 +35,7 @@ struct store_ops {
                           struct store_commit **out_commit);
     void (*commit_detach)(struct store_commit *commit);
 
+    enum status (*delivery_admits)(struct store_client *client);
     enum status (*delivery_begin)(struct store_client *client,
                                   const struct store_delivery_info *info,
                                   const struct store_delivery_events *events, void *owner,

@@ -234,6 +234,7 @@ const struct store_ops local_ops = {
     .fetch_cancel = local_fetch_cancel,
     .commit = local_commit,
     .commit_detach = local_commit_detach,
+    .delivery_admits = local_delivery_admits,
     .delivery_begin = local_delivery_begin,
     .delivery_add = local_delivery_add,
     .delivery_commit = local_delivery_commit,

@@ -97,6 +97,7 @@ enum status local_drop_remove(struct store_drop_change *change);
 /* Whether a maildrop has been removed, or is being. Any thread. */
 bool local_drop_is_removed(struct local *local, uint64_t maildrop);
 
+enum status local_delivery_admits(struct store_client *client);
 enum status local_delivery_begin(struct store_client *client,
                                  const struct store_delivery_info *info,
                                  const struct store_delivery_events *events, void *owner,

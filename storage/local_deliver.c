@@ -92,6 +92,11 @@ static enum status check_volume(const struct local *local)
     return delta_full(volume->delta) ? STATUS_LIMIT : STATUS_OK;
 }
 
+enum status local_delivery_admits(struct store_client *client)
+{
+    return check_volume(local_of(client));
+}
+
 static enum status check_info(const struct local *local, const struct store_delivery_info *info)
 {
     if (info->uidl != NULL && !uidl_is_valid(info->uidl, strlen(info->uidl))) {

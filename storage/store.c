@@ -143,6 +143,11 @@ void store_commit_detach(struct store_commit **commit)
     }
 }
 
+enum status store_delivery_admits(struct store_client *client)
+{
+    return client->store->ops->delivery_admits(client);
+}
+
 enum status store_delivery_begin(struct store_client *client,
                                  const struct store_delivery_info *info,
                                  const struct store_delivery_events *events, void *owner,

@@ -232,6 +232,11 @@ struct store_delivery_events {
     void (*on_done)(void *owner, enum status status, uint64_t uid);
 };
 
+/* Whether mail is taken now, before there is any: STATUS_OK, or STATUS_NO_SPACE (soft limit),
+ * STATUS_READ_ONLY, STATUS_LIMIT as store_delivery_begin would answer. Costs a few loads: it may be
+ * asked for every recipient. */
+MUST_CHECK enum status store_delivery_admits(struct store_client *client);
+
 /* STATUS_NO_MEMORY, STATUS_NO_SPACE (soft limit), STATUS_READ_ONLY, STATUS_INVALID (bad uidl),
  * STATUS_TOO_BIG (size_hint), STATUS_LIMIT (the index is behind: later it works; commit answers it too). */
 MUST_CHECK enum status store_delivery_begin(struct store_client *client,

@@ -29,11 +29,10 @@ struct store_delivery {
 };
 
 static struct {
-    struct store_numbers numbers;
-    enum status begin, add, commit, answer; /* what it says when asked */
-    size_t add_after;                       /* octets after which `add` is said */
-    bool busy;                              /* each add is answered with STATUS_PENDING */
-    bool hold_answer;                       /* a commit is not answered yet */
+    enum status admits, begin, add, commit, answer; /* what it says when asked */
+    size_t add_after;                               /* octets after which `add` is said */
+    bool busy;                                      /* each add is answered with STATUS_PENDING */
+    bool hold_answer;                               /* a commit is not answered yet */
     bool writable_due, answer_due;
     struct store_delivery *delivery;
     unsigned begun, aborted, committed;
@@ -51,9 +50,9 @@ void store_client_init(struct store_client *client, struct store *store, struct 
     *client = (struct store_client){.loop = loop, .box = box};
 }
 
-void store_numbers(struct store *store, struct store_numbers *out_numbers)
+enum status store_delivery_admits(struct store_client *client)
 {
-    *out_numbers = fake.numbers;
+    return fake.admits;
 }
 
 enum status store_delivery_begin(struct store_client *client,
@@ -411,10 +410,10 @@ Test(lmtp, takes_no_more_recipients_than_it_may)
 Test(lmtp, refuses_recipients_while_the_store_takes_no_mail)
 {
     greet();
-    fake.numbers.space_low = true;
+    fake.admits = STATUS_NO_SPACE;
     say("MAIL FROM:<a@b>\r\nRCPT TO:<user1>\r\n");
     expect("250 2.1.0|452 4.3.1");
-    fake.numbers.read_only = true;
+    fake.admits = STATUS_READ_ONLY;
     say("RCPT TO:<user1>\r\nDATA\r\n");
     expect("451 4.3.0|503 5.5.1");
 }
