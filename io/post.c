@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 void post_box_init_loop(struct post_box *box, struct loop *loop)
 {
     atomic_init(&box->newest, NULL);
+    atomic_init(&box->senders, 0);
     box->loop = loop;
     box->event_fd = -1;
 }
@@ -22,6 +24,7 @@ enum status post_box_init_thread(struct post_box *box)
         return status_from_errno(errno);
     }
     atomic_init(&box->newest, NULL);
+    atomic_init(&box->senders, 0);
     box->loop = NULL;
     box->event_fd = event_fd;
     return STATUS_OK;
@@ -30,29 +33,41 @@ enum status post_box_init_thread(struct post_box *box)
 void post_box_deinit(struct post_box *box)
 {
     assert(atomic_load_explicit(&box->newest, memory_order_relaxed) == NULL);
+    /* Acquire: partner of the release in post_send. */
+    while (atomic_load_explicit(&box->senders, memory_order_acquire) > 0) {
+        (void)sched_yield(); /* some instructions are left to them; it cannot fail */
+    }
     if (box->loop == NULL && box->event_fd >= 0) {
         (void)close(box->event_fd); /* an eventfd has nothing to lose */
         box->event_fd = -1;
     }
 }
 
-void post_send(struct post_box *box, struct post_message *message)
+static void wake_receiver(struct post_box *box)
 {
-    struct post_message *older = atomic_load_explicit(&box->newest, memory_order_relaxed);
-    do {
-        message->next = older;
-        /* Release: whoever takes the stack (acquire in post_take) sees the message's contents. */
-    } while (!atomic_compare_exchange_weak_explicit(&box->newest, &older, message,
-                                                    memory_order_release, memory_order_relaxed));
-    if (older != NULL) {
-        return; /* whoever found it empty has woken the receiver, who has not taken it yet */
-    }
     if (box->loop != NULL) {
         loop_wake(box->loop);
         return;
     }
     /* The counter can only be full after 2^64 wakes, and then the receiver is awake anyway. */
     (void)!write(box->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+void post_send(struct post_box *box, struct post_message *message)
+{
+    /* Relaxed: it precedes the push, whose release orders it for whoever takes the message. */
+    (void)atomic_fetch_add_explicit(&box->senders, 1, memory_order_relaxed);
+    struct post_message *older = atomic_load_explicit(&box->newest, memory_order_relaxed);
+    do {
+        message->next = older;
+        /* Release: whoever takes the stack (acquire in post_take) sees the message's contents. */
+    } while (!atomic_compare_exchange_weak_explicit(&box->newest, &older, message,
+                                                    memory_order_release, memory_order_relaxed));
+    if (older == NULL) { /* else whoever found it empty wakes the receiver, who has not taken it */
+        wake_receiver(box);
+    }
+    /* Release: all this has happened before post_box_deinit (acquire) comes back. */
+    (void)atomic_fetch_sub_explicit(&box->senders, 1, memory_order_release);
 }
 
 struct post_message *post_take(struct post_box *box)

@@ -23,6 +23,7 @@ struct post_message {
 
 struct post_box {
     _Atomic(struct post_message *) newest;
+    atomic_uint senders; /* inside post_send now: the box outlives the last of them */
     struct loop *loop; /* woken by loop_wake; NULL for a plain thread */
     int event_fd;      /* for a plain thread; -1 otherwise */
 };
@@ -33,7 +34,9 @@ void post_box_init_loop(struct post_box *box, struct loop *loop);
 /* A box whose receiver is a plain thread that calls post_wait. */
 MUST_CHECK enum status post_box_init_thread(struct post_box *box);
 
-/* The box must be empty. */
+/* The box must be empty, and nobody may begin to send any more. Waits for senders whose message has
+ * been taken already but who have not yet come back from waking the receiver: a loop is destroyed
+ * after its box. */
 void post_box_deinit(struct post_box *box);
 
 /* Any thread. After it the message is the receiver's: do not touch it. */
