@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checksums. Bodies have a plain XXH3-64. What the log itself is made of (record headers, frames) has
- * one keyed with the volume's secret, so that a mail body that looks like a record is not one.
+ * Checksums. Bodies have a plain XXH3-64. What the log itself is made of (record headers, frames)
+ * has one keyed with the volume's secret, so that a mail body that looks like a record is not one.
  * Pure; any thread.
  */
 #ifndef STORAGE_CHECKSUM_H

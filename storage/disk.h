@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every file operation of the store goes through a struct disk: the real one here; tests bring one that
- * records each step and one that fails the Nth. Descriptors are real ones, so that sendfile and the
- * loop can use them. Blocking; never called on a worker, but for disk_read_now.
+ * Every file operation of the store goes through a struct disk: the real one here; tests bring one
+ * that records each step and one that fails the Nth. Descriptors are real ones, so that sendfile
+ * and the loop can use them. Blocking; never called on a worker, but for disk_read_now.
  *
- * All functions return STATUS_OK or a mapped errno and fill `out_error` (NULL is allowed) with path,
- * errno and what was tried. EINTR is retried inside; short transfers are continued inside.
+ * All functions return STATUS_OK or a mapped errno and fill `out_error` (NULL is allowed) with
+ * path, errno and what was tried. EINTR is retried inside; short transfers are continued inside.
  */
 #ifndef STORAGE_DISK_H
 #define STORAGE_DISK_H

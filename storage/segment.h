@@ -29,7 +29,8 @@ void segment_release(void *segment);
 struct segment_table;
 
 MUST_CHECK enum status segment_table_create(struct disk *disk, const char *segments_path,
-                                            const char *blobs_path, struct segment_table **out_table,
+                                            const char *blobs_path,
+                                            struct segment_table **out_table,
                                             struct error *out_error);
 void segment_table_destroy(struct segment_table **table);
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The wire form: a message as POP3 will send it, so that RETR is one copy from the page cache. Lines
- * end with CRLF, a line that begins with "." has another "." in front, and the whole ends with
+ * The wire form: a message as POP3 will send it, so that RETR is one copy from the page cache.
+ * Lines end with CRLF, a line that begins with "." has another "." in front, and the whole ends
+ * with
  * "." CRLF after a line end (RFC 1939 section 3).
  *
  * Made from any octets at all: a LF without CR before it becomes CRLF (and is counted), a CR not
  * followed by LF and a NUL are kept, a last line without an end gets one. What holds for any input,
- * cut anywhere: CRLF "." CRLF occurs in the result only at its end. Nothing of the message is removed,
- * and `octets` is what the client counts after it has taken the stuffing off (RFC 1939 section 11).
- * The empty message is just the terminator, "." CRLF, and has 0 octets.
+ * cut anywhere: CRLF "." CRLF occurs in the result only at its end. Nothing of the message is
+ * removed, and `octets` is what the client counts after it has taken the stuffing off (RFC 1939
+ * section 11). The empty message is just the terminator, "." CRLF, and has 0 octets.
  *
  * Pure: no allocation, no I/O; one thread at a time for one encoder.
  */
@@ -40,12 +41,12 @@ struct wire_encoder {
 void wire_init(struct wire_encoder *encoder);
 
 /* The most octets that `length` input octets can become in one wire_encode. */
-#define WIRE_EXPANSION_MAX(length) ((length) * 2)
-#define WIRE_TAIL_MAX 5 /* octets that wire_finish writes at most: CRLF "." CRLF */
+#define WIRE_EXPANSION_MAX(length) ((length)*2)
+#define WIRE_TAIL_MAX              5 /* octets that wire_finish writes at most: CRLF "." CRLF */
 
 /*
- * Encodes `length` octets into `out`, which has room for `capacity`. Stops when the next octet might
- * not fit. Returns how many octets of input were taken; `*out_written` is what was written.
+ * Encodes `length` octets into `out`, which has room for `capacity`. Stops when the next octet
+ * might not fit. Returns how many octets of input were taken; `*out_written` is what was written.
  */
 size_t wire_encode(struct wire_encoder *encoder, const uint8_t *data, size_t length, uint8_t *out,
                    size_t capacity, size_t *out_written);
@@ -54,8 +55,9 @@ size_t wire_encode(struct wire_encoder *encoder, const uint8_t *data, size_t len
 size_t wire_finish(struct wire_encoder *encoder, uint8_t *out);
 
 /*
- * Where the wire form of a TOP ends: given wire octets of the body (from header_length on) in pieces,
- * finds the octet behind the `lines`th line. Feed pieces until it returns true or the body ends.
+ * Where the wire form of a TOP ends: given wire octets of the body (from header_length on) in
+ * pieces, finds the octet behind the `lines`th line. Feed pieces until it returns true or the body
+ * ends.
  */
 struct wire_top {
     uint64_t lines_left;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The writer: one thread per volume, the only one that appends to the log. It takes all that is
- * queued, numbers it, writes it with one pwritev, makes it durable with one fdatasync, publishes it to
- * the delta, then answers everybody; the next group forms while the disk works. Nothing it has
+ * queued, numbers it, writes it with one pwritev, makes it durable with one fdatasync, publishes it
+ * to the delta, then answers everybody; the next group forms while the disk works. Nothing it has
  * answered with STATUS_OK can be lost.
  *
- * A failed sync is never repeated: the volume is read-only until restart, everything in the group is
- * answered STATUS_UNKNOWN and everything after it STATUS_READ_ONLY. A full disk answers STATUS_NO_SPACE
- * for the group; the sequences it used are spent.
+ * A failed sync is never repeated: the volume is read-only until restart, everything in the group
+ * is answered STATUS_UNKNOWN and everything after it STATUS_READ_ONLY. A full disk answers
+ * STATUS_NO_SPACE for the group; the sequences it used are spent.
  */
 #ifndef STORAGE_WRITER_H
 #define STORAGE_WRITER_H
@@ -33,22 +33,22 @@ struct log_position {
 };
 
 /*
- * One record to append, inside whatever asks for it; everything it points to stays alive and unmoved
- * until its answer. The writer fills sequence, segment, offset and the header's checksum.
+ * One record to append, inside whatever asks for it; everything it points to stays alive and
+ * unmoved until its answer. The writer fills sequence, segment, offset and the header's checksum.
  */
 struct writer_item {
-    struct post_message message;  /* to the writer, then back to `reply_box` */
-    struct post_box *reply_box;   /* the asking thread's; on_done runs there */
+    struct post_message message; /* to the writer, then back to `reply_box` */
+    struct post_box *reply_box;  /* the asking thread's; on_done runs there */
     void (*on_done)(struct writer_item *item);
-    uint8_t kind;                 /* enum record_kind */
-    uint16_t flags;               /* enum record_flag */
+    uint8_t kind;   /* enum record_kind */
+    uint16_t flags; /* enum record_flag */
     const uint8_t *meta;
     uint32_t meta_length;
-    const struct iovec *body;     /* entries stay unchanged */
+    const struct iovec *body; /* entries stay unchanged */
     unsigned body_count;
     uint64_t body_length;
     uint64_t body_checksum;
-    bool uses_reserve;            /* may use the room kept free for expunge and compaction */
+    bool uses_reserve; /* may use the room kept free for expunge and compaction */
     /* the answer */
     enum status status;
     uint64_t sequence;
@@ -58,22 +58,22 @@ struct writer_item {
 };
 
 struct writer_counters {
-    struct histogram group_records;      /* records a group */
-    struct histogram group_octets;       /* octets a group */
-    struct histogram sync_us;            /* microseconds of fdatasync */
-    struct histogram group_us;           /* from taking the queue to the answers */
+    struct histogram group_records; /* records a group */
+    struct histogram group_octets;  /* octets a group */
+    struct histogram sync_us;       /* microseconds of fdatasync */
+    struct histogram group_us;      /* from taking the queue to the answers */
     struct counter groups, records, octets;
     struct counter failures;
 };
 
 struct writer_config {
     struct volume *volume;
-    struct log_position tail;   /* where recovery says to go on; offset 0: begin a new segment */
-    struct log_position predecessor; /* the last segment's valid end, for the manifest of the next one
-                                      * when tail.offset is 0; segment 0: there is none */
-    const uint32_t *unretired;  /* segments a rebuild must read, ascending, with the tail; copied */
+    struct log_position tail; /* where recovery says to go on; offset 0: begin a new segment */
+    struct log_position predecessor; /* the last segment's valid end, for the manifest of the next
+                                      * one when tail.offset is 0; segment 0: there is none */
+    const uint32_t *unretired; /* segments a rebuild must read, ascending, with the tail; copied */
     uint32_t unretired_count;
-    uint32_t next_segment;      /* id of the next segment to create */
+    uint32_t next_segment; /* id of the next segment to create */
     uint64_t next_sequence, next_group;
 };
 
@@ -84,7 +84,12 @@ MUST_CHECK enum status writer_start(const struct writer_config *config, struct w
 /* Finishes what is queued, then ends the thread. */
 void writer_stop(struct writer **writer);
 
-/* Any thread. The answer comes to item->reply_box. */
+/*
+ * Any thread. The answer comes to item->reply_box; of one thread's items those that are written are
+ * answered in the order of submission. STATUS_OK, durable and shown; STATUS_NO_SPACE and
+ * STATUS_READ_ONLY, not written; STATUS_UNKNOWN, a restart will tell; STATUS_INVALID, `meta` does
+ * not decode; STATUS_NO_MEMORY, not written. Sequences are spent whatever the answer.
+ */
 void writer_submit(struct writer *writer, struct writer_item *item);
 
 const struct writer_counters *writer_counters(const struct writer *writer);
