@@ -203,11 +203,14 @@ static void sends_to_a_dead_peer_fail_quietly(struct setup *setup)
     (void)close(file);
 }
 
-/* Fills the socket until nothing more goes in. */
+/* Fills the socket until not even one octet goes in: a kernel that refuses a large piece may still
+ * have room for a small one. */
 static void fill(int fd)
 {
     static uint8_t zeros[65536];
-    while (send(fd, zeros, sizeof zeros, MSG_NOSIGNAL) > 0) {
+    for (size_t piece = sizeof zeros; piece > 0; piece /= 16) {
+        while (send(fd, zeros, piece, MSG_NOSIGNAL) > 0) {
+        }
     }
 }
 
