@@ -37,6 +37,7 @@ struct lmtp_run {
     size_t length; /* octets; may be 0 */
 };
 
+/* A new message. */
 void lmtp_data_init(struct lmtp_data *decoder);
 
 /*
