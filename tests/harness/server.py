@@ -140,17 +140,18 @@ class Server:
         """Ends the process with SIGTERM, as an operator would, and demands a clean end."""
         if self.process is None:
             return
-        code = self.process.poll()
-        if code is None:
+        if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
-                code = self.process.wait(settings.seconds(30))
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                raise ServerFailed(
-                    "restanted did not end after SIGTERM\n" + self.report()
-                ) from None
+        self.wait_end()
+
+    def wait_end(self):
+        """Waits for a process that was told to end, and demands a clean end."""
+        try:
+            code = self.process.wait(settings.seconds(30))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise ServerFailed("restanted did not end when told to\n" + self.report()) from None
         self._reader.join(5)
         self.process = None
         if code != 0:
@@ -215,8 +216,10 @@ class Server:
 
     def report(self):
         tail = "\n".join(self.log().splitlines()[-40:])
+        code = self.process.poll() if self.process is not None else None
         return (
-            f"command: {' '.join(self.command())}\noutput: {self.output[-20:]}\nlog:\n{tail}\n"
+            f"exit code: {code}\ncommand: {' '.join(self.command())}\n"
+            f"output: {self.output[-20:]}\nlog:\n{tail}\n"
             f"{self.sanitizer_reports()[:20000]}"
         )
 
