@@ -692,10 +692,11 @@ static void pause_ms(int64_t milliseconds)
 
 /* Locked memory comes back to a user some time after a process has ended, so a restart that finds
  * none waits for it; only then, or when the limit is too low for waiting to help, a smaller ring is
- * tried. */
+ * tried. The process waits once: had each worker its own patience, the last would start minutes
+ * after the first. */
 static int make_ring_patiently(struct uring_loop *uring, struct ring_size size)
 {
-    int64_t waited_ms = 0;
+    static _Atomic int64_t waited_ms; /* of this process; a few turns too many do no harm */
     int result = make_ring(uring, &size);
     while (result == -ENOMEM) {
         if (waited_ms < LOOP_MEMLOCK_RETRY_MS && ring_size_locked(&size) <= uring_memlock_limit()) {
