@@ -14,8 +14,11 @@
 const char *auth_verdict_name(enum auth_verdict verdict)
 {
     static const char *const names[AUTH_VERDICTS] = {
-        [AUTH_PENDING] = "pending",         [AUTH_OK] = "ok",
-        [AUTH_FAILED] = "failed",           [AUTH_DISABLED] = "disabled",
+        [AUTH_PENDING] = "pending",
+        [AUTH_CHALLENGE] = "challenge",
+        [AUTH_OK] = "ok",
+        [AUTH_FAILED] = "failed",
+        [AUTH_DISABLED] = "disabled",
         [AUTH_UNAVAILABLE] = "unavailable",
     };
     return verdict < AUTH_VERDICTS ? names[verdict] : "invalid";

@@ -5,8 +5,9 @@
  * reply is late because a thread was busy or because the source has failed before.
  *
  * Every start returns its final verdict (the callback is then not called) or AUTH_PENDING, and
- * `on_verdict` comes exactly once, later, on the worker's loop. SASL mechanisms (issue: auth_start
- * and auth_continue on the same request) and slow databases fit the same shape.
+ * `on_verdict` comes exactly once, later, on the worker's loop. SASL mechanisms (auth_start and
+ * auth_continue on the same request) and slow databases fit the same shape; in an exchange
+ * AUTH_CHALLENGE takes the place of the verdict until the last step.
  *
  * Secrets are copied only for a hashing thread and wiped when it is done with them; no copy stays
  * in a request, in the cache or in a log.
@@ -30,6 +31,7 @@ struct passdb;
 
 enum auth_verdict {
     AUTH_PENDING = 0,
+    AUTH_CHALLENGE,   /* an exchange goes on: send the challenge, then auth_continue */
     AUTH_OK,          /* in: `identity` says who and where */
     AUTH_FAILED,      /* unknown user or wrong password: nobody can tell which */
     AUTH_DISABLED,    /* right password, but the account is closed: `reason` may be shown */
@@ -57,9 +59,10 @@ struct auth_config {
     uint32_t hash_queue_max;    /* verifications that may wait; 0: default */
     uint32_t cache_entries_max; /* 0: default */
     uint32_t cache_ttl_s;       /* seconds a verified credential is remembered; 0: default (3600) */
-    uint32_t cache_negative_ttl_s; /* seconds a refused one is; 0: default (60) */
-    bool exempt_loopback;          /* the demo: no failure delays for loopback peers */
-    struct passdb *passdb;         /* auth/passdb.h; NULL: the embedded accounts */
+    uint32_t cache_negative_ttl_s;    /* seconds a refused one is; 0: default (60) */
+    bool exempt_loopback;             /* the demo: no failure delays for loopback peers */
+    struct passdb *passdb;            /* auth/passdb.h; NULL: the embedded accounts */
+    const struct oauth_config *oauth; /* auth/oauth.h; NULL: no OAuth mechanisms */
 };
 
 /* Opens the accounts and starts the hashing threads. On failure nothing is left running. */
@@ -102,7 +105,49 @@ struct auth_client {
 void auth_client_init(struct auth_client *client, struct auth *auth, struct loop *loop,
                       struct post_box *box);
 
+/* --- what a connection may use --------------------------------------------------------------- */
+
+/* What a listener allows; immutable. All false is the default: PLAIN and LOGIN inside TLS. Clients
+ * do not fall back to another mechanism when one fails, so what is switched on must work for every
+ * account of the listener. */
+struct auth_policy {
+    bool plaintext_without_tls; /* USER, PLAIN and LOGIN on a connection in the clear */
+    bool apop;                  /* APOP: accounts keep their passwords readable */
+    bool cram_md5;              /* the same */
+    bool scram;                 /* accounts have SCRAM keys; -PLUS where there is a binding */
+    bool external;              /* client certificates name accounts */
+    bool oauth;                 /* OAUTHBEARER and XOAUTH2 inside TLS, where auth has its keys */
+    bool oauth_without_tls;     /* those in the clear: a demonstration on loopback, tests */
+};
+
+/* What the TLS layer says of a connection; its octets live as long as the request uses them. */
+struct auth_tls {
+    const char *client_name; /* from a verified client certificate, or NULL */
+    const uint8_t *exporter; /* tls-exporter (RFC 9266): TLS 1.3, 32 octets; or NULL */
+    size_t exporter_length;
+    const uint8_t *unique; /* tls-unique (RFC 5929 section 3): TLS 1.2 with the extended master
+                              secret; or NULL */
+    size_t unique_length;
+};
+
+#define AUTH_MECHANISMS_MAX 10 /* names auth_mechanisms may give */
+
+/* Writes the names of the mechanisms that may be announced and begun on this connection now, best
+ * first, and returns how many of `max` places were used. `policy` NULL: the default; `tls_facts`
+ * NULL: nothing is known. The names are constant. auth_start refuses what is not among them. */
+size_t auth_mechanisms(const struct auth_client *client, const struct auth_policy *policy,
+                       const struct auth_tls *tls_facts, bool tls, const char **out_names,
+                       size_t max);
+
+/* Whether a password may come as it is (USER and PASS, and the USER capability). */
+bool auth_plaintext_allowed(const struct auth_policy *policy, bool tls);
+
+/* Whether APOP may be used, and a timestamp be shown in the greeting. */
+bool auth_apop_allowed(const struct auth_policy *policy);
+
 /* --- logging in ------------------------------------------------------------------------------ */
+
+struct auth_sasl;
 
 struct auth_request {
     struct auth_client *client;
@@ -110,15 +155,23 @@ struct auth_request {
     /* facts of the connection */
     const struct address *peer;
     bool tls;
+    const struct auth_tls *tls_facts; /* NULL: none */
+    const struct auth_policy *policy; /* NULL: the default */
     /* out */
     struct auth_identity
         identity;      /* with AUTH_OK and AUTH_DISABLED; name also set on failure if it parsed */
     uint32_t delay_ms; /* how long the failure was held back */
-    const char *mechanism; /* "user" for USER and PASS */
+    const char *mechanism; /* "user" for USER and PASS, "apop", else the mechanism's name or, when
+                              it was refused, "unknown"; constant */
+    /* With AUTH_CHALLENGE: octets (not base64) for the client, none for an empty challenge. Valid
+     * until the next call for this request. */
+    const char *challenge;
+    size_t challenge_length;
     /* the module's, zero before the first use */
     struct {
         struct deadline delay;
         struct auth_wait *wait; /* while a verification is under way */
+        struct auth_sasl *sasl; /* while an exchange is */
         int64_t started_ms;
     } own;
 };
@@ -132,7 +185,35 @@ MUST_CHECK enum auth_verdict auth_login(struct auth_request *request, const char
                                         size_t name_length, const char *password,
                                         size_t password_length);
 
-/* Gives a pending request up: no callback will come, it may be freed. Harmless when idle. */
+/*
+ * AUTH: begins the exchange of a mechanism; `mechanism` in any case. `initial` is the decoded
+ * initial response; NULL: none came, which differs from an empty one ("=").
+ *
+ * AUTH_CHALLENGE: send "+ " and the challenge in base64, then call auth_continue with the client's
+ * decoded answer, or auth_cancel when it was "*", was not base64, or the client has gone. Any other
+ * verdict ends the exchange. AUTH_FAILED at once, without a delay, and with `mechanism` "unknown":
+ * the mechanism may not be used here (auth_mechanisms says which may). Failures are held back as
+ * with auth_login. The request is as for auth_login; `tls_facts` and `policy` stay in place until
+ * the end.
+ */
+MUST_CHECK enum auth_verdict auth_start(struct auth_request *request, const char *mechanism,
+                                        size_t mechanism_length, const char *initial,
+                                        size_t initial_length);
+
+/* The client's answer to the challenge. May give AUTH_CHALLENGE again, also through the callback
+ * after AUTH_PENDING. */
+MUST_CHECK enum auth_verdict auth_continue(struct auth_request *request, const char *data,
+                                           size_t length);
+
+/* APOP (RFC 1939 section 7): `digest` as it came, 32 hexadecimal digits; `timestamp` is the one of
+ * the greeting, with its angle brackets. AUTH_FAILED also for accounts whose password is not
+ * stored readably. */
+MUST_CHECK enum auth_verdict auth_apop(struct auth_request *request, const char *name,
+                                       size_t name_length, const char *digest, size_t digest_length,
+                                       const char *timestamp);
+
+/* Gives a pending request or an exchange up: no callback will come, it may be freed. Harmless when
+ * idle. */
 void auth_cancel(struct auth_request *request);
 
 /* --- whose mail is this ---------------------------------------------------------------------- */
