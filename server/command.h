@@ -14,11 +14,11 @@ struct session;
 
 /* What a handler says; one place acts on it. */
 enum verdict {
-    VERDICT_DONE,  /* the reply is queued; next command */
-    VERDICT_MORE,  /* a producer is installed; next command when it has ended */
-    VERDICT_WAIT,  /* an operation is pending; session_continue follows; input is held */
-    VERDICT_NEXT,  /* like DONE, and the protocol's state has changed */
-    VERDICT_CLOSE  /* the reply is queued; flush and close */
+    VERDICT_DONE, /* the reply is queued; next command */
+    VERDICT_MORE, /* a producer is installed; next command when it has ended */
+    VERDICT_WAIT, /* an operation is pending; session_continue follows; input is held */
+    VERDICT_NEXT, /* like DONE, and the protocol's state has changed */
+    VERDICT_CLOSE /* the reply is queued; flush and close */
 };
 
 #define COMMAND_ARGS_MAX 4
@@ -41,17 +41,17 @@ struct command_line {
     struct command_word verb;
     struct command_word rest; /* everything behind the verb and one space, as it came */
     struct command_word args[COMMAND_ARGS_MAX]; /* `rest` split at runs of spaces */
-    unsigned arg_count;       /* COMMAND_ARGS_MAX + 1 when there are more */
+    unsigned arg_count;                         /* COMMAND_ARGS_MAX + 1 when there are more */
 };
 
 struct command {
-    const char *verb;     /* upper case */
-    unsigned states;      /* bit mask of the protocol's states in which it is allowed */
+    const char *verb; /* upper case */
+    unsigned states;  /* bit mask of the protocol's states in which it is allowed */
     uint8_t args_min, args_max;
-    bool raw;             /* takes `rest` as it came: argument counts are not checked */
+    bool raw; /* takes `rest` as it came: argument counts are not checked */
     bool needs_tls;
-    bool secret;          /* `rest` is never logged */
-    uint8_t counter;      /* index into worker_counters.commands_* */
+    bool secret;     /* `rest` is never logged */
+    uint8_t counter; /* index into worker_counters.commands_* */
     enum verdict (*handler)(struct session *session, const struct command_line *line);
 };
 

@@ -21,6 +21,7 @@ struct line_reader {
     bool skipping;
 };
 
+/* A reader at the beginning of a stream; lines have at most `length_max` octets with their end. */
 void line_reader_init(struct line_reader *reader, size_t length_max);
 
 /*

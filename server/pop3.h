@@ -109,9 +109,10 @@ void pop3_released_late(struct pop3_session *pop3);
 
 /* --- pop3_auth.c: AUTHORIZATION -------------------------------------------------------------- */
 
+/* Handlers of the table's rows. CAPA is for any state. */
 enum verdict pop3_user(struct session *session, const struct command_line *line);
 enum verdict pop3_pass(struct session *session, const struct command_line *line);
-enum verdict pop3_capa(struct session *session, const struct command_line *line); /* any state */
+enum verdict pop3_capa(struct session *session, const struct command_line *line);
 
 /* Forgets what USER said: after a failure, or when something other than PASS followed. Nothing may
  * be pending. */
@@ -122,6 +123,7 @@ bool pop3_login_end(struct pop3_session *pop3);
 
 /* --- pop3_trans.c: TRANSACTION --------------------------------------------------------------- */
 
+/* Handlers of the table's rows; none of them ever waits. */
 enum verdict pop3_stat(struct session *session, const struct command_line *line);
 enum verdict pop3_list(struct session *session, const struct command_line *line);
 enum verdict pop3_uidl(struct session *session, const struct command_line *line);
@@ -129,6 +131,7 @@ enum verdict pop3_dele(struct session *session, const struct command_line *line)
 enum verdict pop3_noop(struct session *session, const struct command_line *line);
 enum verdict pop3_rset(struct session *session, const struct command_line *line);
 
+/* Whether DELE has marked the message; `index` is in range. */
 bool pop3_is_deleted(const struct pop3_session *pop3, uint32_t index);
 
 /* The message a client's number means: 1 to the count, not marked deleted. Otherwise false, and the
@@ -137,6 +140,7 @@ bool pop3_find_message(struct pop3_session *pop3, struct command_word word, uint
 
 /* --- pop3_fetch.c: the messages themselves ---------------------------------------------------- */
 
+/* Handlers of the table's rows. */
 enum verdict pop3_retr(struct session *session, const struct command_line *line);
 enum verdict pop3_top(struct session *session, const struct command_line *line);
 
@@ -145,6 +149,8 @@ bool pop3_fetch_end(struct pop3_session *pop3);
 
 /* --- pop3_update.c: UPDATE -------------------------------------------------------------------- */
 
-enum verdict pop3_quit(struct session *session, const struct command_line *line); /* any state */
+/* Handler of the table's row, for any state. A commit it submits is never given up: a session whose
+ * client has gone waits for the answer, because the audit line follows it. */
+enum verdict pop3_quit(struct session *session, const struct command_line *line);
 
 #endif

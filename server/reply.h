@@ -25,8 +25,8 @@ void reply_format(struct session *session, const char *format, ...)
 /* Octets the caller has put together, line ends and all. */
 void reply_octets(struct session *session, const char *data, size_t length);
 
-/* Writes `number` in decimal; returns the octets written, at most REPLY_NUMBER_MAX. */
 #define REPLY_NUMBER_MAX 20
+/* Writes `number` in decimal; returns the octets written, at most REPLY_NUMBER_MAX. */
 size_t reply_number(char *out, uint64_t number);
 
 /* Copies `text` without its NUL; returns the octets written. For putting a reply together. */

@@ -3,6 +3,7 @@
  * restante: the administrator's command. It talks to the running server, or opens the store itself
  * when it is told to; what the commands do stands in cli_*.c.
  */
+#include "io/log.h"
 #include "server/cli.h"
 
 #include <argp.h>
@@ -91,7 +92,8 @@ static char *help_filter(int key, const char *text, void *input)
     }
     fputs("\nWithout --socket and --store the server is looked for at $RESTANTE_SOCKET, then where "
           "the configuration says (" CONFIG_FILE_DEFAULT "), then at " CONFIG_ADMIN_SOCKET_DEFAULT
-          ".\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n",
+          ". Where a\nconfiguration is found and its server does not run, its store is opened "
+          "instead.\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n",
           stream);
     (void)fclose(stream); /* a stream in memory */
     return out;
@@ -143,6 +145,7 @@ static enum status load_config(struct options *options, struct config **out_conf
     return status;
 }
 
+/* The running server, or the store itself when it is named, or configured and no server runs. */
 static enum status open_client(struct options *options, const struct config *config,
                                struct error *out_error)
 {
@@ -150,11 +153,16 @@ static enum status open_client(struct options *options, const struct config *con
         return admin_client_open(config, &options->cli.client, out_error);
     }
     const char *socket = options->socket;
-    if (socket == NULL && options->config_file == NULL) {
+    if (socket == NULL) {
         socket = getenv("RESTANTE_SOCKET");
     }
-    return admin_client_connect(socket != NULL ? socket : config->admin_socket,
-                                &options->cli.client, out_error);
+    bool named = socket != NULL;
+    enum status status = admin_client_connect(named ? socket : config->admin_socket,
+                                              &options->cli.client, out_error);
+    if (status == STATUS_NOT_FOUND && !named && options->config_file != NULL) {
+        return admin_client_open(config, &options->cli.client, out_error);
+    }
+    return status;
 }
 
 static enum cli_exit run_command(struct options *options, const struct cli_command *command)
@@ -165,6 +173,10 @@ static enum cli_exit run_command(struct options *options, const struct cli_comma
         return cli_fail(&error);
     }
     options->cli.config = config;
+    /* A store that is opened here talks to its log: an administrator wants its warnings only. */
+    if (log_start(STDERR_FILENO, LOG_LEVEL_WARNING) != STATUS_OK) {
+        fputs("restante: no thread for the log: its lines come directly\n", stderr);
+    }
     enum cli_exit code = CLI_FAILED;
     if (command->closed_store && options->socket != NULL) {
         fputs("restante: this works on a store that no server has open: use --store DIR\n", stderr);
@@ -175,6 +187,7 @@ static enum cli_exit run_command(struct options *options, const struct cli_comma
         code = cli_fail(&error);
     }
     admin_client_close(&options->cli.client);
+    log_stop();
     config_free(&config);
     return code;
 }

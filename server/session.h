@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every protocol's session shares: the connection, the command loop, timers, the id and the end.
- * A protocol's own session struct begins with a struct session. Owned by its worker.
+ * What every protocol's session shares: the connection, the command loop, timers, the id and the
+ * end. A protocol's own session struct begins with a struct session. Owned by its worker.
  *
  * The command loop: take a line, find its row, check, call the handler, act on its verdict. While a
  * handler's operation is pending, a producer runs, or output is full, no line is taken and input is
@@ -38,9 +38,9 @@ enum session_refusal {
 };
 
 struct session_protocol {
-    const char *name;        /* "pop3" */
-    size_t session_size;     /* octets of the protocol's session struct */
-    size_t line_length_max;  /* octets of a command line with its end */
+    const char *name;       /* "pop3" */
+    size_t session_size;    /* octets of the protocol's session struct */
+    size_t line_length_max; /* octets of a command line with its end */
     enum loop_receive_mode mode;
     const struct command *commands;
     size_t command_count;
@@ -83,23 +83,24 @@ struct session {
     struct deadline login;     /* until the protocol disarms it */
     int64_t active_ms;         /* last command or progress */
     uint64_t progress_octets;  /* output taken by the socket when last looked at */
-    uint32_t idle_timeout_ms, stall_timeout_ms; /* from the configuration; on_start may change them */
+    uint32_t idle_timeout_ms;  /* from the configuration; on_start may change it, */
+    uint32_t stall_timeout_ms; /* and this one */
     uint32_t bad_commands;
     const struct command *current; /* the row whose handler is WAITing or producing */
-    const char *end_reason;    /* a word for the log: "quit", "idle", "reset", ... */
-    bool failed;               /* the present command's reply is an error; reply.c sets it */
-    bool waiting;              /* a handler said WAIT */
-    bool producing;            /* a handler said MORE */
-    bool closing;              /* no further command */
+    const char *end_reason;        /* a word for the log: "quit", "idle", "reset", ... */
+    bool failed;                   /* the present command's reply is an error; reply.c sets it */
+    bool waiting;                  /* a handler said WAIT */
+    bool producing;                /* a handler said MORE */
+    bool closing;                  /* no further command */
     bool raw_input;
-    bool input_ended;          /* the peer's FIN has been seen */
-    bool input_paused;         /* conn_input_pause is in force */
+    bool input_ended;  /* the peer's FIN has been seen */
+    bool input_paused; /* conn_input_pause is in force */
     bool ended;
-    bool in_commands;          /* the command loop is on the stack */
+    bool in_commands; /* the command loop is on the stack */
 };
 
-/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short or the
- * worker drains. */
+/* A new connection of `listener`: allocates, starts, greets. Closes `fd` when memory is short or
+ * the worker drains. */
 void session_accept(struct worker_listener *listener, int fd, const struct address *peer,
                     const struct address *local);
 
@@ -107,11 +108,12 @@ void session_accept(struct worker_listener *listener, int fd, const struct addre
  * `verdict` (DONE, MORE, NEXT or CLOSE). `ok` is what the command is counted as. */
 void session_continue(struct session *session, enum verdict verdict, bool ok);
 
-/* A producer has ended in order. One that was dropped (its stop had another status) says nothing: the
- * connection is ending. */
+/* A producer has ended in order. One that was dropped (its stop had another status) says nothing:
+ * the connection is ending. */
 void session_producer_done(struct session *session);
 
-/* The server drains: asks the protocol to end the session, now or when what is pending has ended. */
+/* The server drains: asks the protocol to end the session, now or when what is pending has ended.
+ */
 void session_drain(struct session *session);
 
 /* Ends the session at once (`reason` a constant word for the log); output is dropped. Harmless
@@ -124,8 +126,8 @@ void session_finish(struct session *session, const char *reason);
 /* on_ended said false; now everything is released. Frees the session. */
 void session_released(struct session *session);
 
-/* "p0-1a2b": worker and count, for logs; into a buffer of SESSION_ID_MAX. */
 #define SESSION_ID_MAX 32
+/* "p0-1a2b": worker and count, for logs; into a buffer of SESSION_ID_MAX. */
 void session_id_text(const struct session *session, char out_text[SESSION_ID_MAX]);
 
 /* Begins a log line that carries the session's id. */

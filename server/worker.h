@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One worker per core: own loop, own listeners, own connections, timers, pools and counters. It shares
- * nothing; other threads reach it by `box`. The administrator's thread is a worker too, without
- * listeners of its own but the admin socket, and may block.
+ * One worker per core: own loop, own listeners, own connections, timers, pools and counters. It
+ * shares nothing; other threads reach it by `box`. The administrator's thread is a worker too,
+ * without listeners of its own but the admin socket, and may block.
  */
 #ifndef SERVER_WORKER_H
 #define SERVER_WORKER_H
@@ -24,17 +24,17 @@
 
 struct session_protocol;
 
-#define WORKER_COMMANDS_MAX 64 /* rows of all command tables together */
-#define WORKER_POOLS_MAX    8  /* sizes of pooled items: session structs and what they borrow */
+#define WORKER_COMMANDS_MAX 64   /* rows of all command tables together */
+#define WORKER_POOLS_MAX    8    /* sizes of pooled items: session structs and what they borrow */
 #define WORKER_POOL_KEEP    1024 /* free items a pool keeps */
 
 /* Written by the worker, read by the metrics thread. */
 struct worker_counters {
     struct counter connections_accepted, connections_refused;
-    struct counter sessions_pop3, sessions_lmtp;             /* open now */
+    struct counter sessions_pop3, sessions_lmtp; /* open now */
     struct counter logins[AUTH_VERDICTS];
-    struct counter login_in_use;                             /* right password, maildrop held */
-    struct counter commands_ok[WORKER_COMMANDS_MAX];         /* by the row's counter number */
+    struct counter login_in_use;                     /* right password, maildrop held */
+    struct counter commands_ok[WORKER_COMMANDS_MAX]; /* by the row's counter number */
     struct counter commands_failed[WORKER_COMMANDS_MAX];
     struct counter messages_retrieved, octets_retrieved, messages_expunged;
     struct counter deliveries, delivery_recipients, delivery_octets, delivery_failures;
@@ -60,22 +60,23 @@ struct worker {
     struct auth_client auth;
     struct worker_counters counters;
     struct mem_pool pools[WORKER_POOLS_MAX]; /* by item size, see worker_item_get */
-    struct list_link sessions; /* those whose connection has not ended */
-    uint32_t session_count;    /* those whose memory has not been freed */
-    uint64_t next_session;     /* for session ids: worker index and this */
+    struct list_link sessions;               /* those whose connection has not ended */
+    uint32_t session_count;                  /* those whose memory has not been freed */
+    uint64_t next_session;                   /* for session ids: worker index and this */
     unsigned listener_count;
     struct worker_listener *listeners;
     bool draining;
-    struct deadline drain;     /* when it is due the remaining sessions are ended */
+    struct deadline drain; /* when it is due the remaining sessions are ended */
     pthread_t thread;
-    struct error io_error;     /* why auto fell back to epoll, when it did */
+    struct error io_error; /* why auto fell back to epoll, when it did */
     /* start and end of the thread, for worker_start and worker_join */
     void *own;
 };
 
-/* One bound socket: opened by main before privileges drop. It stays main's; the worker only accepts. */
+/* One bound socket: opened by main before privileges drop. It stays main's; the worker only
+ * accepts. */
 struct worker_socket {
-    const struct config_listener *config;    /* NULL when it is not in the configuration */
+    const struct config_listener *config; /* NULL when it is not in the configuration */
     int fd;
     const struct session_protocol *protocol; /* NULL: the one that `config` names */
 };
@@ -92,8 +93,8 @@ struct worker_config {
 /* Starts the thread and waits until its loop runs and its listeners accept, or says why not. */
 MUST_CHECK enum status worker_start(const struct worker_config *config, struct worker **out_worker,
                                     struct error *out_error);
-/* An item of `size` octets, not zeroed, from the worker's pool for that size, or NULL when memory is
- * short. Worker's thread only; sizes are few and constant. */
+/* An item of `size` octets, not zeroed, from the worker's pool for that size, or NULL when memory
+ * is short. Worker's thread only; sizes are few and constant. */
 void *worker_item_get(struct worker *worker, size_t size);
 /* Gives it back; NULL is allowed. */
 void worker_item_put(struct worker *worker, size_t size, void *item);
