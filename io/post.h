@@ -24,8 +24,8 @@ struct post_message {
 struct post_box {
     _Atomic(struct post_message *) newest;
     atomic_uint senders; /* inside post_send now: the box outlives the last of them */
-    struct loop *loop; /* woken by loop_wake; NULL for a plain thread */
-    int event_fd;      /* for a plain thread; -1 otherwise */
+    struct loop *loop;   /* woken by loop_wake; NULL for a plain thread */
+    int event_fd;        /* for a plain thread; -1 otherwise */
 };
 
 /* A box whose receiver runs `loop`; its on_wake must call post_run. */

@@ -10,8 +10,8 @@
 #define TESTS_UNIT_POP3_FIXTURE_H
 
 #include "server/pop3.h"
-#include "session_fixture.h"
 #include "storage/wire.h"
+#include "tests/unit/session_fixture.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
@@ -63,7 +63,7 @@ struct view {
 /* --- the store ------------------------------------------------------------------------------- */
 
 /* Adds a message; its text may have any line ends. */
-static struct fake_message *fake_add_octets(const char *text, size_t length)
+static inline struct fake_message *fake_add_octets(const char *text, size_t length)
 {
     struct fake_message *message = &fake.messages[fake.count++];
     struct wire_encoder encoder;
@@ -83,18 +83,18 @@ static struct fake_message *fake_add_octets(const char *text, size_t length)
     return message;
 }
 
-static struct fake_message *fake_add(const char *text)
+static inline struct fake_message *fake_add(const char *text)
 {
     return fake_add_octets(text, strlen(text));
 }
 
-static void fake_hold_release(void *owner)
+static inline void fake_hold_release(void *owner)
 {
     fake.holds--;
     free(owner);
 }
 
-static struct view *fake_view(void)
+static inline struct view *fake_view(void)
 {
     struct view *view = malloc(sizeof *view);
     view->count = fake.count;
@@ -121,7 +121,7 @@ void store_open_cancel(struct store_open_request *request)
     fake.open_cancelled = true;
 }
 
-static void fake_answer_open(enum status status)
+static inline void fake_answer_open(enum status status)
 {
     struct store_open_request *request = fake.open;
     cr_assert_not_null(request);
@@ -175,7 +175,7 @@ size_t store_view_uidl(const struct view *view, uint32_t index, char out[STORAGE
     return strlen(fake.messages[index].uidl);
 }
 
-static void fake_give_memory(struct store_fetch *fetch)
+static inline void fake_give_memory(struct store_fetch *fetch)
 {
     uint8_t *copy = malloc(fetch->length);
     memcpy(copy, fake.messages[fetch->index].wire + fetch->offset, fetch->length);
@@ -224,7 +224,7 @@ void store_fetch_cancel(struct store_fetch *fetch)
     fake.fetch_cancelled = true;
 }
 
-static void fake_answer_fetch(enum status status)
+static inline void fake_answer_fetch(enum status status)
 {
     struct store_fetch *fetch = fake.fetch;
     cr_assert_not_null(fetch);
@@ -248,7 +248,7 @@ enum status store_commit(struct view **view, const uint32_t *indexes, uint32_t c
     return fake.commit_now;
 }
 
-static void fake_answer_commit(enum status status)
+static inline void fake_answer_commit(enum status status)
 {
     cr_assert_not_null(fake.commit_done, "nothing has been committed");
     fake.commit_done(fake.commit_owner, status);
@@ -263,7 +263,8 @@ const char *auth_verdict_name(enum auth_verdict verdict)
     return verdict == AUTH_FAILED ? "failed" : "other";
 }
 
-static enum auth_verdict fake_identify(struct auth_request *request, enum auth_verdict verdict)
+static inline enum auth_verdict fake_identify(struct auth_request *request,
+                                              enum auth_verdict verdict)
 {
     request->mechanism = "user";
     if (verdict == AUTH_OK || verdict == AUTH_DISABLED) {
@@ -302,7 +303,7 @@ void auth_cancel(struct auth_request *request)
     fake.auth_cancelled = true;
 }
 
-static void fake_answer_auth(enum auth_verdict verdict)
+static inline void fake_answer_auth(enum auth_verdict verdict)
 {
     struct auth_request *request = fake.auth;
     cr_assert_not_null(request);
@@ -316,13 +317,13 @@ static void fake_answer_auth(enum auth_verdict verdict)
 #define GREETING  "+OK Restante POP3 server ready\r\n"
 #define SEND_PASS "+OK send PASS\r\n"
 
-static void pop3_begin(enum loop_kind kind)
+static inline void pop3_begin(enum loop_kind kind)
 {
     fake.commit_now = STATUS_PENDING;
     fixture_open(kind, &pop3_protocol);
 }
 
-static int pop3_connect(void)
+static inline int pop3_connect(void)
 {
     int client = fixture_connect();
     expect(client, GREETING);
@@ -330,7 +331,7 @@ static int pop3_connect(void)
 }
 
 /* A session in TRANSACTION. */
-static int pop3_login_client(void)
+static inline int pop3_login_client(void)
 {
     int client = pop3_connect();
     char reply[128];
@@ -346,7 +347,7 @@ static int pop3_login_client(void)
 }
 
 /* Asks one thing and compares the answer. */
-static void ask(int client, const char *command, const char *reply)
+static inline void ask(int client, const char *command, const char *reply)
 {
     say(client, command);
     say(client, "\r\n");
@@ -355,7 +356,7 @@ static void ask(int client, const char *command, const char *reply)
 }
 
 /* All sessions are gone, and everything has been released. */
-static void pop3_end(void)
+static inline void pop3_end(void)
 {
     fixture_close();
     cr_assert_eq(fake.views, 0);

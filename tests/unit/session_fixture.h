@@ -19,8 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FIXTURE_TURNS_MAX 5000 /* turns of at most 1 ms: what a test waits for comes before that \
-                                 */
+#define FIXTURE_TURNS_MAX                                                  \
+    5000 /* turns of at most 1 ms: what a test waits for comes before that \
+          */
 
 struct fixture {
     struct config config;
@@ -44,12 +45,12 @@ void worker_item_put(struct worker *worker, size_t size, void *item)
     free(item);
 }
 
-static void fixture_on_wake(void *owner)
+static inline void fixture_on_wake(void *owner)
 {
     (void)post_run(&fixture.worker.box);
 }
 
-static void fixture_open(enum loop_kind kind, const struct session_protocol *protocol)
+static inline void fixture_open(enum loop_kind kind, const struct session_protocol *protocol)
 {
     memset(&fixture, 0, sizeof fixture);
     fixture.config.pop3 = (struct config_pop3){.idle_timeout_s = 600,
@@ -70,13 +71,13 @@ static void fixture_open(enum loop_kind kind, const struct session_protocol *pro
     fixture.listener.worker = &fixture.worker;
 }
 
-static void fixture_turn(void)
+static inline void fixture_turn(void)
 {
     loop_turn(fixture.worker.loop, 1);
 }
 
 /* Turns until whatever could happen by itself has happened. */
-static void fixture_settle(void)
+static inline void fixture_settle(void)
 {
     for (unsigned i = 0; i < 20; i++) {
         loop_turn(fixture.worker.loop, 0);
@@ -84,7 +85,7 @@ static void fixture_settle(void)
 }
 
 /* Waits until all sessions are gone, and takes the worker down. */
-static void fixture_close(void)
+static inline void fixture_close(void)
 {
     for (unsigned i = 0; fixture.worker.session_count > 0; i++) {
         cr_assert_lt(i, FIXTURE_TURNS_MAX, "a session does not end");
@@ -96,7 +97,7 @@ static void fixture_close(void)
     loop_destroy(&fixture.worker.loop);
 }
 
-static int fixture_connect(void)
+static inline int fixture_connect(void)
 {
     int pair[2];
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
@@ -107,13 +108,13 @@ static int fixture_connect(void)
 }
 
 /* The session made last. */
-static struct session *fixture_session(void)
+static inline struct session *fixture_session(void)
 {
     cr_assert_not(list_empty(&fixture.worker.sessions));
     return list_entry(fixture.worker.sessions.prev, struct session, link);
 }
 
-static void say_octets(int client, const char *data, size_t length)
+static inline void say_octets(int client, const char *data, size_t length)
 {
     for (unsigned i = 0; length > 0; i++) {
         cr_assert_lt(i, FIXTURE_TURNS_MAX, "the server does not take its input");
@@ -128,13 +129,13 @@ static void say_octets(int client, const char *data, size_t length)
     }
 }
 
-static void say(int client, const char *text)
+static inline void say(int client, const char *text)
 {
     say_octets(client, text, strlen(text));
 }
 
 /* Reads what the server sends until there are `length` octets or its end; returns how many. */
-static size_t hear(int client, char *out, size_t length)
+static inline size_t hear(int client, char *out, size_t length)
 {
     size_t heard = 0;
     for (unsigned i = 0; heard < length; i++) {
@@ -152,7 +153,7 @@ static size_t hear(int client, char *out, size_t length)
 }
 
 /* The next octets from the server are exactly these. */
-static void expect(int client, const char *text)
+static inline void expect(int client, const char *text)
 {
     size_t length = strlen(text);
     char *heard = calloc(1, length + 1);
@@ -162,7 +163,7 @@ static void expect(int client, const char *text)
 }
 
 /* Nothing comes, though everything that could has happened. */
-static void expect_silence(int client)
+static inline void expect_silence(int client)
 {
     char octet;
     fixture_settle();
@@ -170,7 +171,7 @@ static void expect_silence(int client)
     cr_assert_eq(errno, EAGAIN);
 }
 
-static void expect_end(int client)
+static inline void expect_end(int client)
 {
     char octet;
     cr_assert_eq(hear(client, &octet, 1), 0, "octet 0x%02x instead of the end", (unsigned)octet);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command table, the states and the ends of a session; the commands have files of their own. */
-#include "pop3_fixture.h"
+#include "tests/unit/pop3_fixture.h"
 
 static const char dialogue[] = "USER demo\r\nPASS right\r\nSTAT\r\nLIST\r\nRETR 1\r\nTOP 1 0\r\n"
                                "UIDL 1\r\nDELE 1\r\nSTAT\r\nRSET\r\nNOOP\r\nQUIT\r\n";

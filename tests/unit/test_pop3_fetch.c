@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pop3_fixture.h"
+#include "tests/unit/pop3_fixture.h"
 
 #define TOP_HEAD "+OK top of message follows\r\n"
 

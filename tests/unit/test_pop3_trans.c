@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pop3_fixture.h"
+#include "tests/unit/pop3_fixture.h"
 
 /* Three messages of 10, 11 and 12 octets as the store tells. */
 static int begin(void)

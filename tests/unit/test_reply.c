@@ -2,7 +2,7 @@
 #include "server/reply.h"
 
 #include "server/server_limits.h"
-#include "session_fixture.h"
+#include "tests/unit/session_fixture.h"
 
 static void on_start(struct session *session)
 {

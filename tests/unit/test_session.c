@@ -2,7 +2,7 @@
 #include "server/session.h"
 
 #include "server/reply.h"
-#include "session_fixture.h"
+#include "tests/unit/session_fixture.h"
 
 #include <stdio.h>
 
