@@ -105,7 +105,7 @@ static enum status apply_all(struct checkpoint *checkpoint)
     }
     if (now_us() / 1000 - checkpoint->readers_checked_ms > READER_CHECK_MS) {
         checkpoint->readers_checked_ms = now_us() / 1000;
-        (void)index_check_readers(checkpoint->volume->index); /* tried again in a minute */
+        index_check_readers(checkpoint->volume->index);
     }
     return status;
 }

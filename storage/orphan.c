@@ -47,17 +47,17 @@ static enum status is_orphan(struct orphans *orphans, uint64_t blob, bool *out_i
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status clear_one(struct orphans *orphans, uint64_t blob, const char *name,
-                             struct error *out_error)
+static enum status clear_one(struct orphans *orphans, uint64_t blob, struct error *out_error)
 {
-    char path[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX + 32];
+    char path[SEGMENT_PATH_MAX], to[VOLUME_PATH_MAX + 64];
     struct disk *disk = orphans->volume->disk;
     segment_blob_path(orphans->volume->blobs_path, blob, path);
     if (orphans->trusted) {
         orphans->removed++;
         return disk_unlink(disk, path, out_error);
     }
-    (void)snprintf(to, sizeof to, "%s/lost+found/%s", orphans->volume->path, name); /* fits */
+    (void)snprintf(to, sizeof to, "%s/lost+found/%016llx.blob", orphans->volume->path,
+                   (unsigned long long)blob); /* fits */
     orphans->moved++;
     return disk_rename(disk, path, to, out_error);
 }
@@ -83,7 +83,7 @@ static enum status clear_directory(struct orphans *orphans, unsigned number,
         }
         status = is_orphan(orphans, blob, &orphan);
         if (status == STATUS_OK && orphan) {
-            status = clear_one(orphans, blob, entry->d_name, out_error);
+            status = clear_one(orphans, blob, out_error);
         }
     }
     (void)closedir(directory); /* only read */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A store in a directory of its own, driven from one thread: every call waits for its answer. The client
- * has a plain box instead of a loop; what reads cold files brings a loop itself.
+ * A store in a directory of its own, driven from one thread: every call waits for its answer. The
+ * client has a plain box instead of a loop; what reads cold files brings a loop itself.
  */
 #ifndef TESTS_UNIT_STORE_FIXTURE_H
 #define TESTS_UNIT_STORE_FIXTURE_H
@@ -89,7 +89,8 @@ static void fixture_wait(struct fixture *fixture, const bool *done)
     }
 }
 
-/* --- maildrops ---------------------------------------------------------------------------------- */
+/* --- maildrops ----------------------------------------------------------------------------------
+ */
 
 struct fixture_change {
     struct store_drop_change change;
@@ -130,7 +131,8 @@ __attribute__((unused)) static enum status fixture_remove(struct fixture *fixtur
     return fixture_change_drop(fixture, &drop, "", store_drop_remove);
 }
 
-/* --- delivering --------------------------------------------------------------------------------- */
+/* --- delivering ---------------------------------------------------------------------------------
+ */
 
 struct fixture_delivery {
     struct fixture_answer answer;
@@ -203,7 +205,8 @@ __attribute__((unused)) static uint64_t fixture_deliver(struct fixture *fixture,
     return uid;
 }
 
-/* --- opening ------------------------------------------------------------------------------------ */
+/* --- opening ------------------------------------------------------------------------------------
+ */
 
 struct fixture_open_request {
     struct store_open_request request;
@@ -217,9 +220,9 @@ static void fixture_on_open(struct store_open_request *request, enum status stat
     own->answer.done = true;
 }
 
-__attribute__((unused)) static enum status
-fixture_view(struct fixture *fixture, uint64_t drop, enum store_lock_policy policy,
-             struct view **out_view)
+__attribute__((unused)) static enum status fixture_view(struct fixture *fixture, uint64_t drop,
+                                                        enum store_lock_policy policy,
+                                                        struct view **out_view)
 {
     struct fixture_open_request own = {.request = {.client = &fixture->client,
                                                    .on_done = fixture_on_open,
@@ -255,16 +258,16 @@ __attribute__((unused)) static uint32_t fixture_count(struct fixture *fixture, u
     return count;
 }
 
-/* --- expunging ---------------------------------------------------------------------------------- */
+/* --- expunging ----------------------------------------------------------------------------------
+ */
 
 static void fixture_on_commit(void *owner, enum status status)
 {
     *(struct fixture_answer *)owner = (struct fixture_answer){.done = true, .status = status};
 }
 
-__attribute__((unused)) static enum status fixture_commit(struct fixture *fixture,
-                                                          struct view **view,
-                                                          const uint32_t *indexes, uint32_t count)
+__attribute__((unused)) static enum status
+fixture_commit(struct fixture *fixture, struct view **view, const uint32_t *indexes, uint32_t count)
 {
     struct fixture_answer answer = {0};
     struct store_commit *commit = NULL;
