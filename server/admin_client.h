@@ -9,7 +9,7 @@
 
 #include "io/status.h"
 #include "server/config.h"
-#include "server/doc.h"
+#include "io/doc.h"
 
 #include <stddef.h>
 

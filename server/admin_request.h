@@ -16,7 +16,7 @@
 #include "io/list.h"
 #include "io/post.h"
 #include "server/admin.h"
-#include "server/doc.h"
+#include "io/doc.h"
 #include "storage/store.h"
 
 #include <stdbool.h>

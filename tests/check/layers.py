@@ -18,7 +18,7 @@ OWNERS = {
     "crypt.h": ("auth/password",),
     "gsasl.h": ("auth/scram",),
     "confuse.h": ("server/config",),
-    "jansson.h": ("server/doc",),
+    "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
     "argp.h": ("server/restante", "server/main", "bench/restante_bench"),
     "criterion/": ("tests/unit/",),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/doc.h"
+#include "io/doc.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -44,7 +44,8 @@ Test(doc, text_that_is_not_utf8_is_made_so)
 
 Test(doc, reads_members_of_the_right_kind_only)
 {
-    static const char text[] = "{\"t\":\"x\",\"n\":7,\"m\":-7,\"b\":true,\"l\":[{\"k\":\"v\"}]}";
+    static const char text[] = "{\"t\":\"x\",\"n\":7,\"m\":-7,\"b\":true,\"f\":9.75,"
+                               "\"l\":[{\"k\":\"v\"},\"w\"]}";
     struct doc doc, list, item;
     cr_assert_eq(doc_parse(text, strlen(text), &doc, NULL), STATUS_OK);
     cr_expect_str_eq(doc_text(&doc, "t"), "x");
@@ -53,12 +54,16 @@ Test(doc, reads_members_of_the_right_kind_only)
     cr_expect_eq(doc_number(&doc, "n", 1), 7);
     cr_expect_eq(doc_number(&doc, "m", 1), 1);
     cr_expect_eq(doc_number(&doc, "t", 1), 1);
+    cr_expect_eq(doc_number(&doc, "f", 1), 9);
     cr_expect(doc_bool(&doc, "b"));
     cr_expect_not(doc_bool(&doc, "t"));
     cr_assert(doc_member(&doc, "l", &list));
     cr_assert(doc_item(&list, 0, &item));
     cr_expect_str_eq(doc_text(&item, "k"), "v");
-    cr_expect_not(doc_item(&list, 1, &item));
+    cr_expect_null(doc_own_text(&item));
+    cr_assert(doc_item(&list, 1, &item));
+    cr_expect_str_eq(doc_own_text(&item), "w");
+    cr_expect_not(doc_item(&list, 2, &item));
     cr_expect_not(doc_member(&doc, "absent", &list));
     doc_free(&doc);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/doc.h"
+#include "io/doc.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -125,10 +125,13 @@ const char *doc_text(const struct doc *doc, const char *key)
 uint64_t doc_number(const struct doc *doc, const char *key, uint64_t fallback)
 {
     const json_t *value = json_object_get(doc->value, key);
-    if (!json_is_integer(value) || json_integer_value(value) < 0) {
-        return fallback;
+    if (json_is_integer(value) && json_integer_value(value) >= 0) {
+        return (uint64_t)json_integer_value(value);
     }
-    return (uint64_t)json_integer_value(value);
+    if (json_is_real(value) && json_real_value(value) >= 0 && json_real_value(value) < 0x1p63) {
+        return (uint64_t)json_real_value(value);
+    }
+    return fallback;
 }
 
 bool doc_bool(const struct doc *doc, const char *key)
@@ -152,6 +155,11 @@ bool doc_item(const struct doc *array, size_t index, struct doc *out_item)
         *out_item = (struct doc){.value = value};
     }
     return value != NULL;
+}
+
+const char *doc_own_text(const struct doc *doc)
+{
+    return json_string_value(doc->value);
 }
 
 void doc_each(const struct doc *doc,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON documents: what the administrator's socket speaks and `restante --json` prints. A thin cover
- * over jansson, of which doc.c is the one owner.
+ * JSON documents: what the administrator's socket speaks, `restante --json` prints and OAuth's
+ * tokens and keys are made of. A thin cover over jansson, of which doc.c is the one owner.
  *
  * A struct doc is a value inside its owner. Putting never fails for the caller: when memory is
  * short the document remembers it and doc_write answers NULL. One thread at a time.
  */
-#ifndef SERVER_DOC_H
-#define SERVER_DOC_H
+#ifndef IO_DOC_H
+#define IO_DOC_H
 
 #include "io/status.h"
 
@@ -43,7 +43,8 @@ void doc_append(struct doc *array, struct doc *child);
 
 /* The text at `key`, the document's, or NULL when there is none or it is no text. */
 const char *doc_text(const struct doc *doc, const char *key);
-/* The number at `key`, or `fallback` when there is none, or a negative one. */
+/* The number at `key` without its fraction, or `fallback` when there is none, or a negative one.
+ */
 uint64_t doc_number(const struct doc *doc, const char *key, uint64_t fallback);
 bool doc_bool(const struct doc *doc, const char *key);
 
@@ -51,6 +52,9 @@ bool doc_bool(const struct doc *doc, const char *key);
  * none. */
 bool doc_member(const struct doc *doc, const char *key, struct doc *out_member);
 bool doc_item(const struct doc *array, size_t index, struct doc *out_item);
+
+/* The text that `doc` itself is, as an item of an array may be; NULL when it is none. */
+const char *doc_own_text(const struct doc *doc);
 
 /* Calls `on_pair` for each member that is a text, number or truth value, as text, in order. */
 void doc_each(const struct doc *doc,
