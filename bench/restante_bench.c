@@ -143,9 +143,9 @@ static void print_text(const struct options *options, const struct load_result *
 {
     if (strcmp(options->command, "idle") == 0) {
         uint64_t grown = result->private_after - result->private_before;
-        printf("idle: %u sessions, server memory %lu -> %lu bytes, %.0f a session\n",
+        printf("idle: %u sessions, server memory %lu -> %lu bytes, %.0f a session; %lu failures\n",
                result->sessions, result->private_before, result->private_after,
-               result->sessions == 0 ? 0 : (double)grown / result->sessions);
+               result->sessions == 0 ? 0 : (double)grown / result->sessions, result->failures);
         return;
     }
     printf(
