@@ -6,6 +6,7 @@
 #include "server/config.h"
 
 #include "io/mem.h"
+#include "server/config_text.h"
 #include "server/server_limits.h"
 #include "server/setting.h"
 
@@ -222,90 +223,11 @@ static enum status read_defaults(struct loader *loader)
     return STATUS_OK;
 }
 
-/* --- the file -------------------------------------------------------------------------------- */
-
-#define FILE_MAX (1024 * 1024) /* octets: a configuration, not a mailbox */
-
-static enum status read_file(const char *path, char **out_text, struct error *out_error)
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return error_set(out_error, status_from_errno(errno), errno, path,
-                         "cannot open the configuration");
-    }
-    char *text = malloc(FILE_MAX + 1);
-    size_t length = text == NULL ? 0 : fread(text, 1, FILE_MAX + 1, file);
-    bool bad = ferror(file) != 0;
-    (void)fclose(file); /* it was only read */
-    enum status status = STATUS_OK;
-    if (text == NULL) {
-        status = error_set(out_error, STATUS_NO_MEMORY, 0, path, "reading the configuration");
-    } else if (bad) {
-        status = error_set(out_error, STATUS_IO, errno, path, "cannot read the configuration");
-    } else if (length > FILE_MAX) {
-        status = error_set(out_error, STATUS_TOO_BIG, 0, path, "a configuration above 1 MiB");
-    } else if (memchr(text, '\0', length) != NULL) {
-        status = error_set(out_error, STATUS_INVALID, 0, path, "a NUL octet: not a text file");
-    }
-    if (status != STATUS_OK) {
-        free(text);
-        return status;
-    }
-    text[length] = '\0';
-    *out_text = text;
-    return STATUS_OK;
-}
-
-/* Turns comments into spaces: libConfuse 3.3 counts the line of a one-line comment more than once,
- * and then every line number behind it is wrong. Line ends stay. Returns how many braces are left
- * open, which it would not notice either. */
-static int blank_comments(char *text)
-{
-    int depth = 0;
-    enum { CODE, DOUBLE, SINGLE, LINE, BLOCK } where = CODE;
-    for (char *at = text; *at != '\0'; at++) {
-        switch (where) {
-        case CODE:
-            where = *at == '"' ? DOUBLE : *at == '\'' ? SINGLE : CODE;
-            depth += (*at == '{') - (*at == '}');
-            if (*at == '#' || (at[0] == '/' && at[1] == '/')) {
-                where = LINE;
-                *at = ' ';
-            } else if (at[0] == '/' && at[1] == '*') {
-                where = BLOCK;
-                at[0] = at[1] = ' ';
-                at++;
-            }
-            break;
-        case DOUBLE:
-        case SINGLE:
-            if (*at == '\\' && at[1] != '\0') {
-                at++;
-            } else if (*at == (where == DOUBLE ? '"' : '\'')) {
-                where = CODE;
-            }
-            break;
-        case LINE:
-            where = *at == '\n' ? CODE : LINE;
-            *at = *at == '\n' ? '\n' : ' ';
-            break;
-        case BLOCK:
-            if (at[0] == '*' && at[1] == '/') {
-                where = CODE;
-                at[0] = at[1] = ' ';
-                at++;
-            } else if (*at != '\n') {
-                *at = ' ';
-            }
-            break;
-        }
-    }
-    return depth;
-}
+/* --- the whole text -------------------------------------------------------------------------- */
 
 static enum status parse_text(struct loader *loader, char *text)
 {
-    int open_braces = blank_comments(text);
+    int open_braces = config_text_blank(text);
     if (cfg_parse_buf(loader->root, text) != CFG_SUCCESS) {
         return refuse(loader, 0, "%s cannot be read as a configuration", loader->source);
     }
@@ -720,7 +642,7 @@ enum status config_load(const char *path, const char *const *overrides, size_t o
                         struct config **out_config, struct error *out_error)
 {
     char *text = NULL;
-    enum status status = path == NULL ? STATUS_OK : read_file(path, &text, out_error);
+    enum status status = path == NULL ? STATUS_OK : config_text_read(path, &text, out_error);
     if (status == STATUS_OK) {
         status = load_text(path == NULL ? "defaults" : path, text, overrides, override_count,
                            out_config, out_error);

@@ -44,9 +44,10 @@ extern const size_t settings_count;
 extern const struct setting listener_settings[];
 extern const size_t listener_settings_count;
 
+#define SETTING_WHY_MAX 160 /* octets of an explanation */
+
 /* Reads `text` into its place in `base`. On failure `*out_why` (a buffer of SETTING_WHY_MAX) says
  * what is wrong with it and what would be right. STATUS_INVALID, STATUS_NO_MEMORY. */
-#define SETTING_WHY_MAX 160
 MUST_CHECK enum status setting_read(const struct setting *setting, const char *text, void *base,
                                     struct mem_arena *arena, char out_why[SETTING_WHY_MAX]);
 
@@ -56,9 +57,10 @@ MUST_CHECK enum status setting_size(const char *text, uint64_t max, uint64_t *ou
 /* A time in milliseconds; a bare number counts seconds. */
 MUST_CHECK enum status setting_time_ms(const char *text, uint64_t max, uint64_t *out_ms);
 
+#define SETTING_NAME_MAX 40 /* octets of a key */
+
 /* How many letters must be added, dropped, changed or swapped with their neighbour to make `b` of
  * `a`; words longer than SETTING_NAME_MAX count as infinitely far. */
-#define SETTING_NAME_MAX 40
 unsigned setting_distance(const char *a, const char *b);
 
 /* The nearest of the names that `next` gives one by one (NULL ends them), or NULL when none is
