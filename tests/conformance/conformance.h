@@ -88,6 +88,9 @@ void unix_pair(int out_fds[2]);
 int listen_loopback(uint16_t *out_port); /* non-blocking */
 int connect_loopback(uint16_t port);     /* -1 when refused; blocking connect, then non-blocking */
 
+/* Waits, without turning any loop, until `fd` is readable. */
+void await_readable(int fd);
+
 /* Closes with a reset. */
 void reset_close(int fd);
 

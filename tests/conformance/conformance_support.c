@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,12 +206,19 @@ int connect_loopback(uint16_t port)
     return fd;
 }
 
+void await_readable(int fd)
+{
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+    must(poll(&waiting, 1, PATIENCE_MS) == 1, "poll");
+}
+
 void tcp_pair(int out_fds[2])
 {
     uint16_t port;
     int listener = listen_loopback(&port);
     out_fds[1] = connect_loopback(port);
     must(out_fds[1] >= 0, "connect");
+    await_readable(listener); /* connect returns before the other side has heard its last word */
     out_fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     must(out_fds[0] >= 0, "accept");
     (void)close(listener);
