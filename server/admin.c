@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* One client. Freed when it is closed and every request of its has been answered. */
@@ -513,12 +512,6 @@ enum status admin_listen(const char *path, int *out_fd, struct error *out_error)
     if (address_parse(text, &config.address) != STATUS_OK) {
         return error_set(out_error, STATUS_INVALID, 0, path,
                          "cannot be a socket's path: choose admin_socket of at most 107 octets");
-    }
-    const char *slash = strrchr(path, '/');
-    if (slash != NULL && slash != path) {
-        char folder[ADDRESS_TEXT_MAX];
-        (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        (void)mkdir(folder, 0755); /* where it cannot be made the bind below says so */
     }
     return listen_open(&config, out_fd, NULL, out_error);
 }

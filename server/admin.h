@@ -43,7 +43,7 @@ void admin_serve(struct admin *admin, int fd);
  * harmless on NULL. */
 void admin_stop(struct admin **admin);
 
-/* Opens the socket at `path`, making its folder when that is missing. */
+/* Opens the socket at `path`, for its owner only. */
 MUST_CHECK enum status admin_listen(const char *path, int *out_fd, struct error *out_error);
 
 #endif

@@ -7,9 +7,9 @@
 #ifndef SERVER_ADMIN_CLIENT_H
 #define SERVER_ADMIN_CLIENT_H
 
+#include "io/doc.h"
 #include "io/status.h"
 #include "server/config.h"
-#include "io/doc.h"
 
 #include <stddef.h>
 

@@ -13,10 +13,10 @@
 
 #include "auth/account.h"
 #include "auth/identity.h"
+#include "io/doc.h"
 #include "io/list.h"
 #include "io/post.h"
 #include "server/admin.h"
-#include "io/doc.h"
 #include "storage/store.h"
 
 #include <stdbool.h>

@@ -132,6 +132,18 @@ static enum status bind_one(struct bound *bound, struct listen_config *config,
     return STATUS_OK;
 }
 
+/* The folder of a socket's path, such as /run/restante, is gone after each boot. Where it cannot be
+ * made, binding says so. */
+static void make_folder_of(const char *path)
+{
+    char folder[ADDRESS_TEXT_MAX];
+    const char *slash = strrchr(path, '/');
+    if (slash != NULL && slash != path) {
+        (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+        (void)mkdir(folder, 0755);
+    }
+}
+
 /* Whether another program listens there: with SO_REUSEPORT a second server of the same user could
  * bind as well, and would silently take half of the connections. */
 static enum status check_free(struct bound *bound, const struct listen_config *config,
@@ -172,6 +184,9 @@ static enum status bind_address(struct daemon *daemon, const struct config_liste
     bound->fds = calloc(wanted, sizeof *bound->fds);
     if (bound->fds == NULL) {
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "binding listeners");
+    }
+    if (is_unix(address)) {
+        make_folder_of(((const struct sockaddr_un *)&address->storage)->sun_path);
     }
     enum status status = STATUS_OK;
     config.reuse_port = wanted > 1;
@@ -371,6 +386,7 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
     }
     /* Behind the store's lock: only now it is sure that the socket is no other server's. */
     if (status == STATUS_OK && config->admin_socket[0] != '\0') {
+        make_folder_of(config->admin_socket);
         status = admin_listen(config->admin_socket, &daemon->admin_fd, out_error);
     }
     if (status == STATUS_OK && demo) {
