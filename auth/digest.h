@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fast digests that imported credentials were made with. None of them is fit for new passwords.
+ * The fast digests that imported credentials and APOP are made with. None of them is fit for new
+ * passwords.
  * The owner of libcrypto's EVP. Pure; any thread.
  */
 #ifndef AUTH_DIGEST_H

@@ -1,50 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/scram.h"
 
-#include "auth/auth_limits.h"
+#include "auth/digest.h"
+#include "auth/sasl_gsasl.h"
 #include "auth/secret.h"
 #include "io/mem.h"
 
 #include <assert.h>
-#include <gsasl.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_OCTETS_MAX GSASL_HASH_MAX_SIZE
+static_assert(SCRAM_KEY_OCTETS_MAX == 32, "room for the larger hash");
 
-static_assert(KEY_OCTETS_MAX >= GSASL_HASH_SHA256_SIZE, "room for the larger hash");
-
-/* What the text says, decoded. */
-struct scram_keys {
-    uint32_t iterations;
-    size_t salt_length;
-    uint8_t salt[AUTH_DIGEST_DATA_MAX];
-    uint8_t stored[KEY_OCTETS_MAX];
-    uint8_t server[KEY_OCTETS_MAX];
-};
-
-static Gsasl_hash gsasl_kind(enum scram_kind kind)
+size_t scram_key_size(enum scram_kind kind)
 {
-    return kind == SCRAM_SHA_1 ? GSASL_HASH_SHA1 : GSASL_HASH_SHA256;
-}
-
-/* Fills the two keys of `keys` from its salt and iterations. The library prepares the password (RFC
- * 4013) and refuses those that have no prepared form: STATUS_INVALID. */
-static enum status derive(enum scram_kind kind, const char *password, struct scram_keys *keys)
-{
-    char salted[KEY_OCTETS_MAX], client[KEY_OCTETS_MAX];
-    int result = gsasl_scram_secrets_from_password(
-        gsasl_kind(kind), password, keys->iterations, (const char *)keys->salt, keys->salt_length,
-        salted, client, (char *)keys->server, (char *)keys->stored);
-    mem_wipe(salted, sizeof salted);
-    mem_wipe(client, sizeof client);
-    if (result == GSASL_OK) {
-        return STATUS_OK;
-    }
-    return result == GSASL_MALLOC_ERROR ? STATUS_NO_MEMORY : STATUS_INVALID;
+    return digest_size(kind == SCRAM_SHA_1 ? DIGEST_SHA1 : DIGEST_SHA256);
 }
 
 /* A copy of the octets as a string for libgsasl. STATUS_INVALID for NUL inside and beyond the
@@ -72,9 +44,9 @@ static enum status take_field(const char **text, char end, uint8_t *out, size_t 
     return status == STATUS_OK ? STATUS_OK : STATUS_INVALID;
 }
 
-static enum status parse(enum scram_kind kind, const char *text, struct scram_keys *out_keys)
+enum status scram_parse(enum scram_kind kind, const char *text, struct scram_keys *out_keys)
 {
-    size_t size = gsasl_hash_length(gsasl_kind(kind));
+    size_t size = scram_key_size(kind);
     char *after = NULL;
     if (text[0] < '1' || text[0] > '9') {
         return STATUS_INVALID; /* strtoul would take blanks and signs */
@@ -100,7 +72,8 @@ static enum status format(const struct scram_keys *keys, size_t key_size, char *
                           size_t size)
 {
     char salt[64], stored[64], server[64];
-    static_assert(AUTH_SCRAM_SALT_OCTETS <= 45 && KEY_OCTETS_MAX <= 45, "64 characters of base64");
+    static_assert(AUTH_SCRAM_SALT_OCTETS <= 45 && SCRAM_KEY_OCTETS_MAX <= 45,
+                  "64 characters of base64");
     if (secret_to_base64(keys->salt, keys->salt_length, salt, sizeof salt) != STATUS_OK ||
         secret_to_base64(keys->stored, key_size, stored, sizeof stored) != STATUS_OK ||
         secret_to_base64(keys->server, key_size, server, sizeof server) != STATUS_OK) {
@@ -119,10 +92,10 @@ enum status scram_make(enum scram_kind kind, const char *password, size_t length
     enum status status = to_string(password, length, copy);
     if (status == STATUS_OK) {
         secret_random(keys.salt, keys.salt_length);
-        status = derive(kind, copy, &keys);
+        status = sasl_gsasl_derive(kind, copy, &keys);
     }
     if (status == STATUS_OK) {
-        status = format(&keys, gsasl_hash_length(gsasl_kind(kind)), out_text, size);
+        status = format(&keys, scram_key_size(kind), out_text, size);
     }
     mem_wipe(copy, sizeof copy);
     mem_wipe(&keys, sizeof keys);
@@ -134,7 +107,7 @@ enum status scram_verify(enum scram_kind kind, const char *text, const char *pas
 {
     struct scram_keys wanted = {0}, keys;
     char copy[AUTH_CRYPT_MAX + 1];
-    enum status status = parse(kind, text, &wanted);
+    enum status status = scram_parse(kind, text, &wanted);
     if (status != STATUS_OK) {
         return status;
     }
@@ -142,9 +115,9 @@ enum status scram_verify(enum scram_kind kind, const char *text, const char *pas
         return STATUS_DENIED;
     }
     keys = wanted;
-    status = derive(kind, copy, &keys);
+    status = sasl_gsasl_derive(kind, copy, &keys);
     if (status == STATUS_OK) {
-        size_t size = gsasl_hash_length(gsasl_kind(kind));
+        size_t size = scram_key_size(kind);
         bool same = secret_equal(keys.stored, wanted.stored, size);
         same &= secret_equal(keys.server, wanted.server, size);
         status = same ? STATUS_OK : STATUS_DENIED;
@@ -159,7 +132,7 @@ enum status scram_verify(enum scram_kind kind, const char *text, const char *pas
 enum status scram_check(enum scram_kind kind, const char *text)
 {
     struct scram_keys keys = {0};
-    enum status status = parse(kind, text, &keys);
+    enum status status = scram_parse(kind, text, &keys);
     mem_wipe(&keys, sizeof keys);
     return status;
 }

@@ -16,7 +16,7 @@ OWNERS = {
     "xxhash.h": ("storage/checksum",),
     "sodium.h": ("auth/secret",),
     "crypt.h": ("auth/password",),
-    "gsasl.h": ("auth/scram",),
+    "gsasl.h": ("auth/sasl_gsasl",),
     "confuse.h": ("server/config",),
     "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
