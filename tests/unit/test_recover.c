@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery, mostly as a crash would have it: the directory is copied while the store runs, damaged,
+ * and the copy is opened.
+ */
+#include "tests/unit/store_fixture.h"
+
+#include "storage/index.h"
+#include "storage/record.h"
+#include "storage/recover.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+
+static struct fixture fixture, copy;
+static uint64_t drop;
+static bool copied;
+
+static void start(void)
+{
+    fixture_start(&fixture);
+    drop = fixture_create(&fixture, "u@localhost");
+    copied = false;
+}
+
+static void remove_copy(void)
+{
+    if (copied) {
+        fixture_close(&copy);
+        post_box_deinit(&copy.box);
+        (void)nftw(copy.path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        copied = false;
+    }
+}
+
+static void end(void)
+{
+    remove_copy();
+    fixture_end(&fixture);
+}
+
+TestSuite(recover, .init = start, .fini = end);
+
+/* What a kill -9 would leave now, in `copy.path`, not yet opened. */
+static void crash(void)
+{
+    char command[256];
+    copy = (struct fixture){.config = fixture.config};
+    strcpy(copy.path, "/tmp/restante-store-XXXXXX");
+    cr_assert_not_null(mkdtemp(copy.path));
+    copy.config.path = copy.path;
+    snprintf(command, sizeof command, "cp -a %s/. %s", fixture.path, copy.path);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(post_box_init_thread(&copy.box), STATUS_OK);
+}
+
+static void open_copy(void)
+{
+    fixture_open(&copy);
+    copied = true;
+}
+
+static void reopen_copy(void)
+{
+    fixture_close(&copy);
+    fixture_open(&copy);
+}
+
+static uint64_t quarantined(void)
+{
+    struct store_numbers numbers;
+    store_numbers(copy.store, &numbers);
+    return numbers.quarantined;
+}
+
+static void copy_path(char out[256], const char *name)
+{
+    snprintf(out, 256, "%s/volume/%s", copy.path, name);
+}
+
+static void segment_name(char out[64], uint32_t segment)
+{
+    snprintf(out, 64, "segments/%08x.seg", segment);
+}
+
+static void truncate_file(uint32_t segment, uint64_t length)
+{
+    char path[256], name[64];
+    segment_name(name, segment);
+    copy_path(path, name);
+    cr_assert_eq(truncate(path, (off_t)length), 0);
+}
+
+static void flip(uint32_t segment, uint64_t offset)
+{
+    char path[256], name[64];
+    uint8_t octet;
+    segment_name(name, segment);
+    copy_path(path, name);
+    int fd = open(path, O_RDWR);
+    cr_assert_eq(pread(fd, &octet, 1, (off_t)offset), 1);
+    octet ^= 0x10;
+    cr_assert_eq(pwrite(fd, &octet, 1, (off_t)offset), 1);
+    close(fd);
+}
+
+static struct log_position log_end(struct fixture *from)
+{
+    return writer_position(fixture_volume(from)->writer);
+}
+
+/* Everything about a maildrop that a client can see, and whether its mail can be fetched. */
+static char *listing(struct fixture *from, uint64_t id)
+{
+    static char texts[4][65536];
+    static int next;
+    char *text = texts[next++ % 4];
+    size_t length = 0;
+    struct view *view = fixture_view_ok(from, id);
+    uint8_t buffer[4096];
+    text[0] = '\0';
+    for (uint32_t i = 0; i < store_view_count(view); i++) {
+        struct store_message message;
+        char uidl[STORAGE_UIDL_LENGTH_MAX];
+        store_view_message(view, i, &message);
+        size_t uidl_length = store_view_uidl(view, i, uidl);
+        struct store_fetch fetch = {.client = &from->client,
+                                    .view = view,
+                                    .index = i,
+                                    .length = message.wire_length,
+                                    .buffer = message.wire_length <= 4096 ? buffer : NULL};
+        enum status status = store_fetch(&fetch);
+        if (status == STATUS_OK && fetch.range.kind == STORE_RANGE_EXTENT) {
+            fetch.range.extent.hold.release(fetch.range.extent.hold.owner);
+        }
+        length += (size_t)snprintf(
+            text + length, 65536 - length, "%u %llu %llu %llu %.*s %s\n", i,
+            (unsigned long long)message.uid, (unsigned long long)message.octets,
+            (unsigned long long)message.wire_length, (int)uidl_length, uidl, status_name(status));
+        cr_assert(length < 65536);
+    }
+    store_view_close(&view);
+    return text;
+}
+
+/* --- nothing lost ----------------------------------------------------------------------------- */
+
+Test(recover, after_a_kill_everything_answered_is_there)
+{
+    uint64_t other = fixture_create(&fixture, "other@localhost"), uid;
+    for (int i = 0; i < 20; i++) {
+        fixture_deliver(&fixture, drop, "some text\r\n");
+        if (i == 8) {
+            fixture_checkpoint(&fixture);
+        }
+    }
+    cr_assert_eq(fixture_import(&fixture, drop, "x", "imported", &uid), STATUS_OK);
+    cr_assert_eq(fixture_expunge(&fixture, drop, 3), STATUS_OK);
+    cr_assert_eq(fixture_expunge(&fixture, drop, 15), STATUS_OK);
+    fixture_deliver(&fixture, other, "y");
+    crash();
+    open_copy();
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+    cr_assert_str_eq(listing(&copy, other), listing(&fixture, other));
+    cr_assert_eq(quarantined(), 0);
+    reopen_copy();
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+}
+
+Test(recover, a_removed_maildrop_stays_removed)
+{
+    uint64_t uid;
+    fixture_deliver(&fixture, drop, "a");
+    cr_assert_eq(fixture_remove(&fixture, drop), STATUS_OK);
+    crash();
+    open_copy();
+    struct view *view;
+    cr_assert_eq(fixture_view(&copy, drop, STORE_LOCK_EXCLUSIVE, &view), STATUS_NOT_FOUND);
+    cr_assert_eq(fixture_import(&copy, drop, "x", NULL, &uid), STATUS_NOT_FOUND);
+    fixture_checkpoint(&copy);
+    reopen_copy();
+    cr_assert_eq(fixture_import(&copy, drop, "x", NULL, &uid), STATUS_NOT_FOUND);
+}
+
+Test(recover, a_position_at_the_start_of_an_applied_group_doubles_nothing)
+{
+    fixture_deliver(&fixture, drop, "a");
+    struct log_position before = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "b");
+    struct log_position after = log_end(&fixture);
+    fixture_checkpoint(&fixture);
+    /* As a checkpoint that ended inside the last group stores it. */
+    struct log_position inside = {after.segment, before.offset, after.sequence};
+    cr_assert_eq(index_apply(fixture_volume(&fixture)->index, NULL, 0, &inside, 0), STATUS_OK);
+    fixture_deliver(&fixture, drop, "c");
+    crash();
+    open_copy();
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+}
+
+/* --- torn tails --------------------------------------------------------------------------------
+ */
+
+Test(recover, a_tail_cut_anywhere_loses_only_the_last_group)
+{
+    fixture_deliver(&fixture, drop, "kept");
+    struct log_position before = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "torn");
+    struct log_position after = log_end(&fixture);
+    uint64_t step = (after.offset - before.offset) / 12;
+    for (uint64_t end = before.offset; end < after.offset; end += step) {
+        crash();
+        truncate_file(after.segment, end);
+        open_copy();
+        cr_assert_eq(fixture_count(&copy, drop), 1);
+        cr_assert_eq(quarantined(), 0);
+        uint64_t uid = fixture_deliver(&copy, drop, "new");
+        cr_assert(uid > after.sequence);
+        reopen_copy();
+        cr_assert_eq(fixture_count(&copy, drop), 2);
+        cr_assert_eq(quarantined(), 0);
+        remove_copy();
+    }
+}
+
+Test(recover, a_last_group_with_a_changed_octet_is_torn)
+{
+    fixture_deliver(&fixture, drop, "kept");
+    struct log_position before = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "torn");
+    struct log_position after = log_end(&fixture);
+    uint64_t step = (after.offset - before.offset) / 10;
+    for (uint64_t at = before.offset; at < after.offset; at += step) {
+        crash();
+        flip(after.segment, at);
+        open_copy();
+        cr_assert_eq(fixture_count(&copy, drop), 1, "octet %llu",
+                     (unsigned long long)(at - before.offset));
+        cr_assert_eq(quarantined(), 0);
+        fixture_deliver(&copy, drop, "new");
+        char *seen = listing(&copy, drop);
+        fixture_close(&copy); /* and what is behind the tear never comes back */
+        char command[128];
+        snprintf(command, sizeof command, "rm -rf %s/volume/index/*", copy.path);
+        cr_assert_eq(system(command), 0);
+        fixture_open(&copy);
+        cr_assert_str_eq(listing(&copy, drop), seen);
+        remove_copy();
+    }
+}
+
+Test(recover, after_a_tear_a_new_segment_says_where_the_old_one_ends)
+{
+    fixture_deliver(&fixture, drop, "kept");
+    struct log_position before = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "torn");
+    crash();
+    truncate_file(before.segment, log_end(&fixture).offset - 1);
+    open_copy();
+    fixture_deliver(&copy, drop, "new");
+    cr_assert(log_end(&copy).segment > before.segment);
+    char path[256], name[64];
+    struct stat found;
+    segment_name(name, before.segment);
+    copy_path(path, name);
+    cr_assert_eq(stat(path, &found), 0); /* nothing is truncated */
+    cr_assert(found.st_size > (off_t)before.offset);
+}
+
+Test(recover, a_clean_tail_is_gone_on_with)
+{
+    fixture_deliver(&fixture, drop, "a");
+    uint32_t segment = log_end(&fixture).segment;
+    crash();
+    open_copy();
+    fixture_deliver(&copy, drop, "b");
+    cr_assert_eq(log_end(&copy).segment, segment);
+}
+
+Test(recover, files_made_ahead_or_half_begun_are_no_part_of_the_log)
+{
+    char path[256], name[64];
+    static const char garbage[] = "RREC but no manifest, RGRP but no frame";
+    fixture_deliver(&fixture, drop, "a");
+    uint32_t segment = log_end(&fixture).segment;
+    crash();
+    segment_name(name, segment + 7);
+    copy_path(path, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    cr_assert_eq(write(fd, garbage, sizeof garbage), (ssize_t)sizeof garbage);
+    close(fd);
+    segment_name(name, segment + 8);
+    copy_path(path, name);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    close(fd);
+    for (int i = 0; i < 3; i++) {
+        if (i == 0) {
+            open_copy();
+        } else {
+            reopen_copy();
+        }
+        cr_assert_eq(fixture_count(&copy, drop), 1u + (unsigned)i);
+        cr_assert_eq(quarantined(), 0);
+        fixture_deliver(&copy, drop, "b");
+    }
+}
+
+/* --- damage in the middle -----------------------------------------------------------------------
+ */
+
+Test(recover, damage_in_the_middle_costs_what_it_hits_and_is_counted)
+{
+    struct log_position ends[6];
+    for (int i = 0; i < 6; i++) {
+        fixture_deliver(&fixture, drop, "text of a message\r\n");
+        ends[i] = log_end(&fixture);
+    }
+    uint64_t from = ends[1].offset, to = ends[2].offset, step = (to - from) / 16;
+    for (uint64_t at = from; at < to; at += step) {
+        crash();
+        flip(ends[2].segment, at);
+        open_copy();
+        uint32_t count = fixture_count(&copy, drop);
+        uint64_t place = at - from;
+        if (place < RECORD_FRAME_SIZE) {
+            cr_assert_eq(count, 6); /* only the frame is hit: the record is whole */
+            cr_assert_eq(quarantined(), 1);
+        } else if (to - at <= sizeof "text of a message\r\n.\r\n" - 1) {
+            cr_assert_eq(count, 6); /* the body: this message is damaged, and says so */
+            cr_assert_not_null(strstr(listing(&copy, drop), "corrupt"));
+        } else {
+            cr_assert_eq(count, 5, "octet %llu", (unsigned long long)place);
+            cr_assert_eq(quarantined(), 1);
+        }
+        fixture_deliver(&copy, drop, "new");
+        cr_assert_eq(fixture_count(&copy, drop), count + 1);
+        remove_copy();
+    }
+}
+
+Test(recover, a_wiped_stretch_is_gone_round)
+{
+    struct log_position ends[6];
+    static uint8_t zeros[4096];
+    char path[256], name[64];
+    for (int i = 0; i < 6; i++) {
+        fixture_deliver(&fixture, drop, "text of a message\r\n");
+        ends[i] = log_end(&fixture);
+    }
+    crash();
+    segment_name(name, ends[0].segment);
+    copy_path(path, name);
+    int fd = open(path, O_WRONLY);
+    size_t length = ends[4].offset - ends[1].offset - 10;
+    cr_assert_eq(pwrite(fd, zeros, length, (off_t)ends[1].offset + 5), (ssize_t)length);
+    close(fd);
+    open_copy();
+    cr_assert_eq(fixture_count(&copy, drop), 3);
+    cr_assert_eq(quarantined(), 1);
+}
+
+/* --- the index is disposable
+ * ----------------------------------------------------------------------- */
+
+static void fill(void)
+{
+    uint64_t uid;
+    for (int i = 0; i < 12; i++) {
+        fixture_deliver(&fixture, drop, "text\r\n");
+        if (i == 5) {
+            cr_assert_eq(fixture_import(&fixture, drop, "imported", "unique~id", &uid), STATUS_OK);
+            fixture_checkpoint(&fixture);
+        }
+    }
+    cr_assert_eq(fixture_expunge(&fixture, drop, 2), STATUS_OK);
+    cr_assert_eq(fixture_expunge(&fixture, drop, 9), STATUS_OK);
+}
+
+static void expect_same(void)
+{
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+    cr_assert_eq(quarantined(), 0);
+    uint64_t uid = fixture_deliver(&copy, drop, "new");
+    cr_assert(uid > log_end(&fixture).sequence);
+    reopen_copy();
+    cr_assert_eq(fixture_count(&copy, drop), fixture_count(&fixture, drop) + 1);
+}
+
+Test(recover, a_missing_index_is_made_again)
+{
+    char command[128];
+    fill();
+    crash();
+    snprintf(command, sizeof command, "rm -rf %s/volume/index", copy.path);
+    cr_assert_eq(system(command), 0);
+    open_copy();
+    expect_same();
+}
+
+Test(recover, a_damaged_index_is_made_again)
+{
+    static char garbage[40960];
+    char path[256];
+    fill();
+    crash();
+    copy_path(path, "index/data.mdb");
+    memset(garbage, 0x77, sizeof garbage);
+    int fd = open(path, O_WRONLY | O_TRUNC);
+    cr_assert_eq(write(fd, garbage, sizeof garbage), (ssize_t)sizeof garbage);
+    close(fd);
+    open_copy();
+    expect_same();
+}
+
+Test(recover, an_index_cut_short_is_made_again)
+{
+    char path[256];
+    fill();
+    crash();
+    copy_path(path, "index/data.mdb");
+    cr_assert_eq(truncate(path, 12288), 0);
+    open_copy();
+    expect_same();
+}
+
+Test(recover, an_index_ahead_of_the_log_is_made_again)
+{
+    fill();
+    fixture_checkpoint(&fixture);
+    struct log_position end_of_log = log_end(&fixture);
+    struct log_position ahead = {end_of_log.segment, end_of_log.offset + 100,
+                                 end_of_log.sequence + 1};
+    cr_assert_eq(index_apply(fixture_volume(&fixture)->index, NULL, 0, &ahead, 0), STATUS_OK);
+    crash();
+    open_copy();
+    expect_same();
+}
+
+Test(recover, a_position_in_a_missing_segment_means_rebuild)
+{
+    fill();
+    fixture_checkpoint(&fixture);
+    struct log_position missing = {77, 100, log_end(&fixture).sequence};
+    cr_assert_eq(index_apply(fixture_volume(&fixture)->index, NULL, 0, &missing, 0), STATUS_OK);
+    crash();
+    open_copy();
+    expect_same();
+}
+
+static void count_progress(void *owner, uint64_t done, uint64_t total)
+{
+    uint64_t *seen = owner;
+    cr_assert(done >= seen[0] && done <= total);
+    seen[0] = done;
+    seen[1] = total;
+}
+
+Test(recover, a_rebuild_that_is_asked_for_gives_the_same_and_tells_how_far_it_is)
+{
+    uint64_t progress[2] = {0, 0};
+    fill();
+    crash();
+    cr_assert_eq(store_rebuild(&copy.config, count_progress, progress, NULL), STATUS_OK);
+    cr_assert(progress[1] > 0);
+    cr_assert_eq(progress[0], progress[1]);
+    open_copy();
+    expect_same();
+    cr_assert_eq(store_rebuild(&copy.config, NULL, NULL, NULL), STATUS_BUSY);
+}
+
+Test(recover, many_small_segments_recover_and_rebuild_alike)
+{
+    fixture_close(&fixture);
+    fixture.config.segment_size = 8192;
+    fixture_open(&fixture);
+    char text[1025];
+    memset(text, 'x', sizeof text - 1);
+    text[1024] = '\0';
+    for (int i = 0; i < 100; i++) {
+        fixture_deliver(&fixture, drop, text);
+        if (i % 3 == 1) {
+            cr_assert_eq(fixture_expunge(&fixture, drop, (uint32_t)i / 3), STATUS_OK);
+        }
+        if (i == 50) {
+            fixture_checkpoint(&fixture);
+        }
+    }
+    cr_assert(log_end(&fixture).segment > 8);
+    crash();
+    open_copy();
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+    fixture_close(&copy);
+    cr_assert_eq(store_rebuild(&copy.config, NULL, NULL, NULL), STATUS_OK);
+    fixture_open(&copy);
+    expect_same();
+}
+
+Test(recover, a_segment_that_is_lost_is_reported_and_the_rest_served)
+{
+    char path[256], name[64], command[128];
+    fixture_close(&fixture);
+    fixture.config.segment_size = 4096;
+    fixture_open(&fixture);
+    char text[1025];
+    memset(text, 'x', sizeof text - 1);
+    text[1024] = '\0';
+    for (int i = 0; i < 20; i++) {
+        fixture_deliver(&fixture, drop, text);
+    }
+    crash();
+    segment_name(name, 3);
+    copy_path(path, name);
+    cr_assert_eq(unlink(path), 0);
+    snprintf(command, sizeof command, "rm -rf %s/volume/index", copy.path);
+    cr_assert_eq(system(command), 0);
+    open_copy();
+    cr_assert(quarantined() >= 1);
+    uint32_t count = fixture_count(&copy, drop);
+    cr_assert(count > 10 && count < 20);
+}
+
+/* --- compaction's records
+ * --------------------------------------------------------------------------- */
+
+struct raw_item {
+    struct writer_item item;
+    bool done;
+};
+
+static void on_raw(struct writer_item *item)
+{
+    ((struct raw_item *)(void *)item)->done = true;
+}
+
+static void write_raw(uint8_t kind, const uint8_t *meta, size_t meta_length, const char *body)
+{
+    struct iovec iov = {(void *)(uintptr_t)body, body != NULL ? strlen(body) : 0};
+    struct raw_item raw = {.item = {.kind = kind,
+                                    .meta = meta,
+                                    .meta_length = (uint32_t)meta_length,
+                                    .body = &iov,
+                                    .body_count = body != NULL,
+                                    .body_length = iov.iov_len,
+                                    .body_checksum = checksum_body(iov.iov_base, iov.iov_len),
+                                    .reply_box = &fixture.box,
+                                    .on_done = on_raw}};
+    writer_submit(fixture_volume(&fixture)->writer, &raw.item);
+    fixture_wait(&fixture, &raw.done);
+    cr_assert_eq(raw.item.status, STATUS_OK);
+}
+
+static void move_message(uint64_t uid, const char *wire)
+{
+    uint8_t meta[256];
+    struct record_recipient recipient = {.maildrop = drop};
+    struct record_delivered delivered = {.uid = uid,
+                                         .received_ms = 1,
+                                         .octets = strlen(wire) - 3,
+                                         .wire_length = strlen(wire),
+                                         .header_length = 0,
+                                         .recipient_count = 1};
+    size_t length = record_encode_delivered(&delivered, &recipient, meta);
+    write_raw(RECORD_MOVED, meta, length, wire);
+}
+
+static void retire(uint32_t segment)
+{
+    uint8_t meta[16];
+    write_raw(RECORD_RETIRED, meta, record_encode_retired(segment, meta), NULL);
+}
+
+Test(recover, moved_messages_and_retired_segments_replay_and_rebuild)
+{
+    char path[256], name[64];
+    fixture_close(&fixture);
+    fixture.config.segment_size = 2048;
+    fixture_open(&fixture);
+    uint64_t moved[64], gone = fixture_deliver(&fixture, drop, "two\r\n");
+    uint32_t old = log_end(&fixture).segment, count = 0;
+    while (log_end(&fixture).segment == old) {
+        moved[count++] = fixture_deliver(&fixture, drop, "filler that makes segments\r\n");
+    }
+    count--; /* the last one stands in the next segment */
+    fixture_checkpoint(&fixture);
+    cr_assert_eq(fixture_expunge(&fixture, drop, 0), STATUS_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        move_message(moved[i], "filler that makes segments\r\n.\r\n");
+    }
+    move_message(gone, "two\r\n.\r\n"); /* copied while it was being expunged */
+    retire(old);
+    char *expected = listing(&fixture, drop);
+    cr_assert_eq(fixture_count(&fixture, drop), count + 1);
+    crash();
+    open_copy(); /* replay */
+    cr_assert_str_eq(listing(&copy, drop), expected);
+    fixture_close(&copy);
+    segment_name(name, old);
+    copy_path(path, name);
+    cr_assert_eq(unlink(path), 0); /* as compaction does when two checkpoints cover it */
+    fixture_open(&copy);
+    cr_assert_str_eq(listing(&copy, drop), expected);
+    cr_assert_eq(quarantined(), 0); /* it is not missed */
+    fixture_close(&copy);
+    cr_assert_eq(store_rebuild(&copy.config, NULL, NULL, NULL), STATUS_OK);
+    fixture_open(&copy);
+    cr_assert_str_eq(listing(&copy, drop), expected);
+    cr_assert_eq(quarantined(), 0);
+}
+
+Test(recover, a_rebuild_does_not_read_retired_segments)
+{
+    /* The expunge of what stands in one may have been dropped. */
+    fixture_close(&fixture);
+    fixture.config.segment_size = 2048;
+    fixture_open(&fixture);
+    uint32_t old = log_end(&fixture).segment;
+    uint64_t other = fixture_create(&fixture, "v@localhost");
+    for (int i = 0; log_end(&fixture).segment < old + 2; i++) {
+        fixture_deliver(&fixture, other, "filler that makes segments\r\n");
+    }
+    uint32_t count = fixture_count(&fixture, other);
+    retire(old + 1);
+    crash();
+    cr_assert_eq(store_rebuild(&copy.config, NULL, NULL, NULL), STATUS_OK);
+    open_copy();
+    cr_assert(fixture_count(&copy, other) < count);
+    cr_assert_eq(quarantined(), 0);
+}
+
+/* --- sequences
+ * -------------------------------------------------------------------------------------- */
+
+Test(recover, no_sequence_is_given_out_twice_whatever_was_lost)
+{
+    uint64_t last = fixture_deliver(&fixture, drop, "a");
+    uint64_t end_of_log = log_end(&fixture).offset;
+    crash();
+    for (int i = 0; i < 4; i++) {
+        if (i == 0) {
+            open_copy();
+        } else {
+            fixture_open(&copy);
+        }
+        uint64_t uid = fixture_deliver(&copy, drop, "b");
+        cr_assert(uid > last);
+        last = uid;
+        struct log_position position = log_end(&copy);
+        fixture_close(&copy);
+        /* The disk forgets what was written; the numbers stay spent all the same. */
+        truncate_file(position.segment, i == 0 ? end_of_log : position.offset - 1);
+    }
+    fixture_open(&copy);
+}
+
+/* --- blobs
+ * ------------------------------------------------------------------------------------------- */
+
+static void make_blob_file(const char *name)
+{
+    char path[256];
+    copy_path(path, "blobs/34");
+    (void)mkdir(path, 0700);
+    copy_path(path, name);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    cr_assert(fd >= 0);
+    close(fd);
+}
+
+static bool exists(const char *name)
+{
+    char path[256];
+    copy_path(path, name);
+    return access(path, F_OK) == 0;
+}
+
+static uint64_t deliver_blob(void)
+{
+    static char text[3000];
+    uint64_t uid;
+    memset(text, 'b', sizeof text);
+    cr_assert_eq(fixture_deliver_all(&fixture, &drop, 1, text, sizeof text, NULL, &uid), STATUS_OK);
+    return uid;
+}
+
+Test(recover, an_orphaned_blob_is_removed_and_a_named_one_kept)
+{
+    fixture_close(&fixture);
+    fixture.config.blob_min = 1000;
+    fixture_open(&fixture);
+    deliver_blob();
+    crash();
+    make_blob_file("blobs/34/0000000000001234.blob");
+    make_blob_file("blobs/34/not-ours");
+    open_copy();
+    cr_assert_not(exists("blobs/34/0000000000001234.blob"));
+    cr_assert(exists("blobs/34/not-ours"));
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+    cr_assert_not_null(strstr(listing(&copy, drop), " ok"));
+}
+
+Test(recover, with_damage_in_the_log_an_orphan_is_only_moved)
+{
+    struct log_position ends[2];
+    fixture_deliver(&fixture, drop, "a");
+    ends[0] = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "b");
+    ends[1] = log_end(&fixture);
+    fixture_deliver(&fixture, drop, "c");
+    crash();
+    make_blob_file("blobs/34/0000000000001234.blob");
+    flip(ends[1].segment, ends[0].offset + RECORD_FRAME_SIZE + 3);
+    open_copy();
+    cr_assert_eq(quarantined(), 1);
+    cr_assert_not(exists("blobs/34/0000000000001234.blob"));
+    cr_assert(exists("lost+found/0000000000001234.blob"));
+}
