@@ -11,6 +11,9 @@
  * Output queued in one turn of the loop leaves in one send, at the end of the turn. Files: up to
  * CONN_PIECE_MAX octets at a time; what is in the page cache by sendfile(2), what is not by an
  * asynchronous read, so that neither a cold disk nor a fast reader holds up the others.
+ *
+ * Under TLS the same functions mean the same; files are read in blocks and encrypted here, or by
+ * the kernel where it can.
  */
 #ifndef IO_CONN_H
 #define IO_CONN_H
@@ -19,6 +22,7 @@
 #include "io/loop.h"
 #include "io/sendq.h"
 #include "io/status.h"
+#include "io/tls.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,6 +50,10 @@ struct conn_events {
     /* The end. `reason`: STATUS_OK after conn_finish, STATUS_EOF, STATUS_RESET, what conn_abort was
      * given, or what failed. All chunks have been released. The owner may free the conn here. */
     void (*on_closed)(struct conn *conn, enum status reason);
+    /* The handshake that conn_start_tls asked for has ended. STATUS_OK: from here on all input and
+     * output is protected, and conn_tls answers. Anything else: conn_tls_failure says why, and
+     * on_closed follows with the same status. NULL for owners that never start TLS. */
+    void (*on_secure)(struct conn *conn, enum status status);
 };
 
 struct conn_counters {
@@ -53,6 +61,10 @@ struct conn_counters {
     struct counter octets_copied;   /* sent from memory */
     struct counter octets_sendfile; /* sent from the page cache without a copy */
     struct counter octets_read;     /* of those copied, how many were read asynchronously: cold */
+    struct counter tls_full;        /* handshakes that ended well, without and with a ticket */
+    struct counter tls_resumed;
+    struct counter tls_kernel; /* of both, how many have the kernel encrypt */
+    struct counter tls_failed[TLS_FAILURE_COUNT];
 };
 
 /* What all connections of a worker share. */
@@ -60,7 +72,10 @@ struct conn_host {
     struct loop *loop;
     struct sendq_pools pools;
     uint32_t conn_count;
+    unsigned tls_worker; /* which of a tls_server's contexts is this worker's; set after init */
     struct conn_counters counters;
+    struct list_link handshakes; /* connections whose handshake can go on, oldest first */
+    struct loop_task handshake_task;
 };
 
 /* Readies what the connections of the worker that runs `loop` share. */
@@ -68,6 +83,8 @@ void conn_host_init(struct conn_host *host, struct loop *loop);
 
 /* No connection may be left (asserted). */
 void conn_host_deinit(struct conn_host *host);
+
+struct conn_tls;
 
 struct conn {
     struct conn_host *host;
@@ -82,7 +99,8 @@ struct conn {
         struct deadline linger;
         uint8_t *held; /* input offered but not taken; NULL when none */
         size_t held_length, held_capacity;
-        uint8_t *read_block; /* cold read in flight */
+        uint8_t *read_block;  /* cold read in flight */
+        struct conn_tls *tls; /* NULL in plaintext */
         uint64_t octets_sent;
         enum status reason;
         uint8_t state;
@@ -97,6 +115,30 @@ void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_rece
 
 /* Begins to receive. */
 void conn_start(struct conn *conn);
+
+/*
+ * Changes over to TLS with what `server` presents (a reference is taken); on_secure follows.
+ * Between conn_init and conn_start: implicit TLS; output queued meanwhile waits for the handshake.
+ * Later, from on_input: STLS (RFC 2595). What is queued is then sent in the clear, and after it
+ * nothing but the handshake is received. A client has to wait for that reply, so every octet behind
+ * the command, in the same on_input, in the kernel, or on its way through a receive that was armed,
+ * was put there by somebody else: it ends the connection with STATUS_INVALID, without a word, the
+ * reply included. The receive is ended before the reply is sent, therefore the ClientHello can not
+ * be among those octets. STATUS_INVALID: there were such octets already, or TLS is on; the
+ * connection has been aborted. STATUS_NO_MEMORY: the same. STATUS_CANCELLED: it was ending.
+ */
+MUST_CHECK enum status conn_start_tls(struct conn *conn, struct tls_server *server);
+
+/* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until
+ * on_closed. */
+const struct tls_facts *conn_tls(const struct conn *conn);
+
+/* Why the handshake failed, from on_secure on until on_closed returns. */
+enum tls_failure conn_tls_failure(const struct conn *conn);
+
+/* The channel binding of that kind; its length is 0 when there is none. */
+void conn_tls_binding(const struct conn *conn, enum tls_binding_kind kind,
+                      struct tls_binding *out_binding);
 
 /* Queue output. STATUS_NO_MEMORY: the connection has been aborted with that reason; the caller
  * needs do nothing more. After conn_finish or conn_abort they do nothing and return
