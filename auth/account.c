@@ -19,12 +19,14 @@
 #define FORMAT_KEY     "format"
 #define FORMAT         1
 #define GENERATION_KEY "generation"
+#define SECRET_KEY     "secret" /* SECRET_KEY_OCTETS random octets */
 
 struct account_db {
     struct kv *kv;
     unsigned accounts; /* name -> account_record.h */
     unsigned domains;  /* domain -> accounts in it (8 octets) */
-    unsigned meta;     /* "format", "generation" (8 octets each) */
+    unsigned meta;     /* "format", "generation" (8 octets each), "secret" */
+    struct secret_key secret;
     void (*on_change)(void *owner, const char *name);
     void *owner;
     char path[256];
@@ -111,6 +113,38 @@ static enum status check_format(struct account_db *db, struct error *out_error)
     return STATUS_OK;
 }
 
+/* Reads the store's secret; makes it in a new database, and in one that an earlier program made. */
+static enum status load_secret(struct account_db *db, struct error *out_error)
+{
+    struct kv_txn *txn = NULL;
+    struct kv_bytes stored;
+    enum status status = kv_begin_write(db->kv, &txn);
+    if (status == STATUS_OK) {
+        status = kv_get(txn, db->meta, text_bytes(SECRET_KEY), &stored);
+    }
+    if (status == STATUS_OK && stored.length == sizeof db->secret.octets) {
+        memcpy(db->secret.octets, stored.data, sizeof db->secret.octets);
+    } else if (status == STATUS_OK) {
+        status = STATUS_CORRUPT;
+    } else if (status == STATUS_NOT_FOUND) {
+        secret_key_make(&db->secret);
+        status = kv_put(txn, db->meta, text_bytes(SECRET_KEY),
+                        (struct kv_bytes){db->secret.octets, sizeof db->secret.octets});
+        if (status == STATUS_OK) {
+            status = kv_commit(&txn);
+        }
+    }
+    kv_abort(&txn);
+    return status == STATUS_OK
+               ? STATUS_OK
+               : error_set(out_error, status, 0, db->path, "reading the secret of the accounts");
+}
+
+const struct secret_key *account_db_secret(const struct account_db *db)
+{
+    return &db->secret;
+}
+
 static enum status open_tables(struct account_db *db, struct error *out_error)
 {
     enum status status = kv_table(db->kv, "accounts", &db->accounts, out_error);
@@ -146,6 +180,9 @@ enum status account_db_open(const char *path, struct account_db **out_db, struct
     if (status == STATUS_OK) {
         status = check_format(db, out_error);
     }
+    if (status == STATUS_OK) {
+        status = load_secret(db, out_error);
+    }
     if (status != STATUS_OK) {
         account_db_close(&db);
         return status;
@@ -162,6 +199,7 @@ void account_db_close(struct account_db **db)
     if ((*db)->kv != NULL) {
         kv_close(&(*db)->kv);
     }
+    mem_wipe(&(*db)->secret, sizeof(*db)->secret);
     free(*db);
     *db = NULL;
 }

@@ -11,6 +11,7 @@
 
 #include "auth/auth.h"
 #include "auth/auth_limits.h"
+#include "auth/secret.h"
 #include "io/status.h"
 #include "storage/store.h"
 
@@ -45,6 +46,10 @@ void account_db_close(struct account_db **db);
  * that made it returns. To be set before the database is shared. */
 void account_db_watch(struct account_db *db, void (*on_change)(void *owner, const char *name),
                       void *owner);
+
+/* A secret of this store, made with it and the same for ever: what must look alike today and
+ * tomorrow, and differ between stores, is derived from it. */
+const struct secret_key *account_db_secret(const struct account_db *db);
 
 /* STATUS_NOT_FOUND. `name` is the key as auth/identity.h makes it. */
 MUST_CHECK enum status account_find(struct account_db *db, const char *name,

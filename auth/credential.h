@@ -15,7 +15,15 @@
  * that verifying takes the time that an account that does not exist takes; SCRAM keys last. */
 const char *credential_choose(const struct account *account, enum password_class *out_class);
 
-/* Whether yescrypt or SCRAM-SHA-256 keys are missing and there is room for them. */
+/* The password itself where one credential stores it readably, as APOP and CRAM-MD5 need; else
+ * NULL. Part of `account`. */
+const char *credential_readable(const struct account *account);
+
+/* The account's SCRAM keys of this kind. False when there are none that can be used. */
+bool credential_scram_keys(const struct account *account, enum scram_kind kind,
+                           struct scram_keys *out_keys);
+
+/* Whether yescrypt or SCRAM keys of either kind are missing and there is room for them. */
 bool credential_is_missing(const struct account *account);
 
 /* Adds those that are missing, made from the account's (verified) password. Slow. What cannot be

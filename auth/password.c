@@ -213,6 +213,29 @@ enum status password_check(const char *credential, enum password_class *out_clas
 
 /* crypt(3) of the password with `setting` into `out`. STATUS_INVALID for a setting nobody can
  * compute and for a password the library cannot take. */
+const char *password_readable(const char *credential)
+{
+    struct scheme scheme;
+    const char *data;
+    bool is_readable = parse(credential, &scheme, &data) == STATUS_OK &&
+                       scheme.family == FAMILY_DIGEST &&
+                       scheme.digest.form == PASSWORD_DIGEST_NONE &&
+                       scheme.digest.text == PASSWORD_TEXT_RAW && data[0] != '\0';
+    return is_readable ? data : NULL;
+}
+
+enum status password_scram_keys(const char *credential, enum scram_kind kind,
+                                struct scram_keys *out_keys)
+{
+    struct scheme scheme;
+    const char *data;
+    if (parse(credential, &scheme, &data) != STATUS_OK || scheme.family != FAMILY_SCRAM ||
+        scheme.scram != kind) {
+        return STATUS_NOT_FOUND;
+    }
+    return scram_parse(kind, data, out_keys);
+}
+
 static enum status crypt_compute(const char *setting, const char *password, size_t length,
                                  char out[CRYPT_OUTPUT_SIZE])
 {

@@ -14,6 +14,7 @@
 #ifndef AUTH_PASSWORD_H
 #define AUTH_PASSWORD_H
 
+#include "auth/scram.h"
 #include "io/status.h"
 
 #include <stdbool.h>
@@ -29,6 +30,15 @@ enum password_class {
 /* Whether `credential` can be used here, and of what class it is (`out_class` may be NULL).
  * STATUS_UNSUPPORTED: an unknown scheme; STATUS_INVALID: malformed data. Fast. */
 MUST_CHECK enum status password_check(const char *credential, enum password_class *out_class);
+
+/* The password itself, inside `credential`, of one that stores it readably ({PLAIN} and its aliases
+ * in their raw form); else NULL. */
+const char *password_readable(const char *credential);
+
+/* STATUS_OK: the keys of a SCRAM credential of this kind; STATUS_NOT_FOUND: it is none;
+ * STATUS_INVALID: malformed. Fast. */
+MUST_CHECK enum status password_scram_keys(const char *credential, enum scram_kind kind,
+                                           struct scram_keys *out_keys);
 
 /* STATUS_OK: the password is the credential's; STATUS_DENIED: it is not; STATUS_UNSUPPORTED,
  * STATUS_INVALID and STATUS_NO_MEMORY: that cannot be told. Time depends on scheme and length, not

@@ -29,6 +29,9 @@
     "{SCRAM-SHA-256}4096,c2FsdCBvZiBhIHRlc3QhIQ==," \
     "sf3EocrOUYdXH2JN73l6jn099WVJYMKpxlqezuL5sF0=," \
     "wVy/Fcof6asPM5bVONmOsyE4drylXXYlTvM6Lnokahc="
+#define STAGE_SCRAM_SHA_1                                                      \
+    "{SCRAM-SHA-1}4096,c2FsdCBvZiBhIHRlc3QhIQ==,7xF2kVHZpwf8lzaO9oj/D82nt3w=," \
+    "dBMboCBG5/bJwrBlLz733DLNXQo="
 
 struct stage {
     char folder[64];
@@ -141,7 +144,9 @@ static inline void stage_add_complete(struct stage *stage, const char *name, uin
     struct account account;
     stage_make_account(&account, name, id, STAGE_YESCRYPT);
     (void)snprintf(account.credentials[1].text, sizeof account.credentials[1].text, STAGE_SCRAM);
-    account.credential_count = 2;
+    (void)snprintf(account.credentials[2].text, sizeof account.credentials[2].text,
+                   STAGE_SCRAM_SHA_1);
+    account.credential_count = 3;
     enum status status = account_add(auth_accounts(stage->auth), &account, NULL);
     assert(status == STATUS_OK);
     (void)status;

@@ -182,13 +182,15 @@ Test(account, stores_yescrypt_and_scram_for_a_password)
 {
     struct account account = {.credential_count = 3};
     cr_assert_eq(account_set_password(&account, "s e", 3), STATUS_OK);
-    cr_expect_eq(account.credential_count, 2);
+    cr_expect_eq(account.credential_count, 3);
     cr_expect_eq(strncmp(account.credentials[0].text, "{CRYPT}$y$", 10), 0);
     cr_expect_eq(strncmp(account.credentials[1].text, "{SCRAM-SHA-256}", 15), 0);
-    cr_expect_eq(password_verify(account.credentials[0].text, "s e", 3), STATUS_OK);
-    cr_expect_eq(password_verify(account.credentials[1].text, "s e", 3), STATUS_OK);
+    cr_expect_eq(strncmp(account.credentials[2].text, "{SCRAM-SHA-1}", 13), 0);
+    for (uint32_t i = 0; i < account.credential_count; i++) {
+        cr_expect_eq(password_verify(account.credentials[i].text, "s e", 3), STATUS_OK);
+    }
     cr_expect_eq(account_set_password(&account, "", 0), STATUS_INVALID);
-    cr_expect_eq(account.credential_count, 2); /* untouched */
+    cr_expect_eq(account.credential_count, 3); /* untouched */
 }
 
 Test(account, takes_ready_credentials_of_known_schemes)
@@ -233,4 +235,14 @@ Test(account, says_where_it_cannot_open)
     cr_expect_neq(account_db_open("/nonexistent/accounts", &other, &error), STATUS_OK);
     cr_expect_str_eq(error.path, "/nonexistent/accounts");
     cr_expect_null(other);
+}
+
+Test(account, keeps_a_secret_of_the_store)
+{
+    struct secret_key first, zeros = {{0}};
+    memcpy(&first, account_db_secret(db), sizeof first);
+    cr_expect_neq(memcmp(&first, &zeros, sizeof first), 0);
+    account_db_close(&db);
+    cr_assert_eq(account_db_open(path, &db, NULL), STATUS_OK);
+    cr_expect_eq(memcmp(&first, account_db_secret(db), sizeof first), 0);
 }

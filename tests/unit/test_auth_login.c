@@ -292,17 +292,18 @@ Test(auth_login, a_login_adds_the_credentials_that_are_missing)
     struct account_db *db = NULL;
     cr_assert_eq(account_db_open(stage.accounts, &db, NULL), STATUS_OK);
     cr_assert_eq(account_find(db, "import@localhost", &account), STATUS_OK);
-    cr_expect_eq(account.credential_count, 3);
+    cr_expect_eq(account.credential_count, 4);
     cr_expect_str_eq(account.credentials[0].text, STAGE_SECRET);
     cr_expect_eq(strncmp(account.credentials[1].text, "{CRYPT}$y$", 10), 0);
     cr_expect_eq(strncmp(account.credentials[2].text, "{SCRAM-SHA-256}", 15), 0);
+    cr_expect_eq(strncmp(account.credentials[3].text, "{SCRAM-SHA-1}", 13), 0);
     for (uint32_t i = 0; i < account.credential_count; i++) {
         cr_expect_eq(password_verify(account.credentials[i].text, "secret", 6), STATUS_OK);
     }
     cr_expect_eq(account.drop.id, 6);
     /* And one that lacks nothing was left alone. */
     cr_assert_eq(account_find(db, "demo@localhost", &account), STATUS_OK);
-    cr_expect_eq(account.credential_count, 2);
+    cr_expect_eq(account.credential_count, 3);
     account_db_close(&db);
 }
 

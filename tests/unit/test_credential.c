@@ -15,6 +15,10 @@
     "{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=," \
     "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
 
+#define SCRAM_SHA1                                                                             \
+    "{SCRAM-SHA-1}4096,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g7vK9Y=,D+CSWLOshSulAsxiupA+qs2/" \
+    "fTE="
+
 static void start(void)
 {
     cr_assert_eq(secret_start(), STATUS_OK);
@@ -62,7 +66,37 @@ Test(credential, knows_what_is_missing)
     add(&account, YESCRYPT);
     cr_expect(credential_is_missing(&account));
     add(&account, SCRAM);
+    cr_expect(credential_is_missing(&account));
+    add(&account, SCRAM_SHA1);
     cr_expect_not(credential_is_missing(&account));
+}
+
+Test(credential, finds_scram_keys_of_the_kind_asked_for)
+{
+    struct account account = {0};
+    struct scram_keys keys;
+    add(&account, SCRAM);
+    add(&account, "{SCRAM-SHA-1}4096,cut");
+    cr_expect_not(credential_scram_keys(&account, SCRAM_SHA_1, &keys));
+    cr_assert(credential_scram_keys(&account, SCRAM_SHA_256, &keys));
+    cr_expect_eq(keys.iterations, 4096);
+    cr_expect_eq(keys.salt_length, 16);
+    add(&account, SCRAM_SHA1);
+    cr_assert(credential_scram_keys(&account, SCRAM_SHA_1, &keys));
+    cr_expect_eq(keys.salt_length, 12);
+    cr_expect_eq(keys.stored[0], 0xe9);
+}
+
+Test(credential, finds_a_readable_password_in_its_raw_form_only)
+{
+    struct account account = {0};
+    add(&account, YESCRYPT);
+    add(&account, "{PLAIN}");
+    add(&account, "{PLAIN.b64}cGVuY2ls");
+    cr_expect_null(credential_readable(&account));
+    add(&account, "{clear}pencil");
+    cr_assert_not_null(credential_readable(&account));
+    cr_expect_str_eq(credential_readable(&account), "pencil");
 }
 
 Test(credential, adds_only_what_is_missing)
@@ -70,9 +104,10 @@ Test(credential, adds_only_what_is_missing)
     struct account account = {0};
     add(&account, YESCRYPT);
     cr_assert(credential_complete(&account, "secret", 6));
-    cr_assert_eq(account.credential_count, 2);
+    cr_assert_eq(account.credential_count, 3);
     cr_expect_str_eq(account.credentials[0].text, YESCRYPT);
     cr_expect_eq(password_verify(account.credentials[1].text, "secret", 6), STATUS_OK);
+    cr_expect_eq(password_verify(account.credentials[2].text, "secret", 6), STATUS_OK);
     cr_expect_not(credential_complete(&account, "secret", 6));
 }
 
