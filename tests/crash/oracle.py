@@ -29,8 +29,12 @@ class Oracle:
             self.octets[number] = octets
 
     def delivered(self, number):
+        """The acknowledgement was read. Another client may have seen and deleted the message
+        before.
+        """
         with self.lock:
-            self.states[number] = THERE
+            if self.states[number] == SENT:
+                self.states[number] = THERE
 
     def deleting(self, numbers):
         """QUIT is about to be sent for these."""

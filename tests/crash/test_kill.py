@@ -194,6 +194,12 @@ class OracleTest(unittest.TestCase):
         with self.assertRaises(Broken):
             self.oracle.check({1: ("a", b"1"), 3: ("c", b"3")})
 
+    def test_an_acknowledgement_read_late_undoes_no_deletion(self):
+        self.oracle.deleting([3])
+        self.oracle.deleted([3])
+        self.oracle.delivered(3)
+        self.oracle.check({1: ("a", b"1")})
+
     def test_the_oracle_finds_every_breach(self):
         for found in (
             {},

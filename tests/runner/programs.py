@@ -75,6 +75,9 @@ def count_tap(name, tap, totals):
 
 
 def run_program(name, command, environment, workdir, limit_s, totals):
+    if not pathlib.Path(command[0]).exists():
+        totals.not_ok(name, f"{command[0]} was not built")
+        return
     with tempfile.TemporaryDirectory(prefix="restante-program-") as folder:
         sanitizer_log = f"log_path={folder}/sanitizer"
         environment = {
@@ -102,7 +105,9 @@ def run_program(name, command, environment, workdir, limit_s, totals):
                 check=False,
             )
         except subprocess.TimeoutExpired as expired:
-            output = (expired.stdout or b"").decode(errors="replace")
+            output = expired.stdout or ""
+            if isinstance(output, bytes):
+                output = output.decode(errors="replace")
             totals.not_ok(name, f"did not end within {limit_s} s\n{output}")
             return
         failed_before = totals.failed
