@@ -227,6 +227,11 @@ static void receive_event(struct epoll_loop *epoll, struct loop_op *op, uint32_t
     case LOOP_OP_RECEIVE:
         receive_ready(epoll, op);
         break;
+    case LOOP_OP_READABLE:
+        if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+            loop_op_finish(&epoll->base, op, STATUS_OK, 0);
+        }
+        break;
     default: /* LOOP_OP_WATCH */
         if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
             loop_op_finish(&epoll->base, op, STATUS_RESET, 0);
@@ -252,6 +257,10 @@ static bool send_answer(struct epoll_loop *epoll, struct loop_op *op, ssize_t se
 /* There is room again: the first piece alone, which is all that was kept. */
 static void send_event(struct epoll_loop *epoll, struct loop_op *op)
 {
+    if (op->own.kind == LOOP_OP_WRITABLE) {
+        loop_op_complete(&epoll->base, op, STATUS_OK, 0);
+        return;
+    }
     if (op->own.kind == LOOP_OP_SEND_FILE) {
         (void)loop_try_send_file(&epoll->base, op); /* full again: wait on */
         return;
@@ -302,7 +311,10 @@ static void epoll_submit(struct loop *loop, struct loop_op *op)
     case LOOP_OP_WATCH:
         wait_for(epoll, op, WANT_HANGUP);
         break;
-    default: /* LOOP_OP_ACCEPT, LOOP_OP_RECEIVE */
+    case LOOP_OP_WRITABLE:
+        wait_for(epoll, op, WANT_OUTPUT);
+        break;
+    default: /* LOOP_OP_ACCEPT, LOOP_OP_RECEIVE, LOOP_OP_READABLE */
         wait_for(epoll, op, WANT_INPUT);
     }
 }

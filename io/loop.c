@@ -174,12 +174,13 @@ static void untrack(struct loop *loop, struct loop_op *op)
 
 static bool is_receive(enum loop_op_kind kind)
 {
-    return kind == LOOP_OP_ACCEPT || kind == LOOP_OP_RECEIVE || kind == LOOP_OP_WATCH;
+    return kind == LOOP_OP_ACCEPT || kind == LOOP_OP_RECEIVE || kind == LOOP_OP_WATCH ||
+           kind == LOOP_OP_READABLE;
 }
 
 static bool is_send(enum loop_op_kind kind)
 {
-    return kind == LOOP_OP_SEND || kind == LOOP_OP_SEND_FILE;
+    return kind == LOOP_OP_SEND || kind == LOOP_OP_SEND_FILE || kind == LOOP_OP_WRITABLE;
 }
 
 static bool is_close(enum loop_op_kind kind)
@@ -416,6 +417,18 @@ void loop_receive(struct loop *loop, struct loop_op *op, int fd, enum loop_recei
 void loop_watch(struct loop *loop, struct loop_op *op, int fd)
 {
     begin(loop, op, LOOP_OP_WATCH, fd);
+    loop->backend->submit(loop, op);
+}
+
+void loop_wait_readable(struct loop *loop, struct loop_op *op, int fd)
+{
+    begin(loop, op, LOOP_OP_READABLE, fd);
+    loop->backend->submit(loop, op);
+}
+
+void loop_wait_writable(struct loop *loop, struct loop_op *op, int fd)
+{
+    begin(loop, op, LOOP_OP_WRITABLE, fd);
     loop->backend->submit(loop, op);
 }
 

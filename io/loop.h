@@ -14,7 +14,8 @@
  *  - Callbacks run on the loop's thread, one at a time. All functions but loop_wake and loop_stop
  *    belong to that thread.
  *  - At most one send-type operation (send, send_file) and one receive-type operation (accept,
- *    receive, watch) in flight per descriptor; the caller sees to that (asserted).
+ *    receive, watch) in flight per descriptor; the caller sees to that (asserted). The two waits
+ * for readiness count as one of each.
  *  - Descriptors of socket operations are non-blocking. They end by loop_close, or, when another
  * owns them (a listener), are closed only after their operations have been cancelled and answered.
  *  - The loop's thread has SIGPIPE blocked: sendfile(2) cannot be asked not to raise it.
@@ -177,6 +178,14 @@ void loop_send_file(struct loop *loop, struct loop_op *op, int fd, int file_fd, 
  * a close of a UNIX peer), STATUS_EOF when it has sent FIN (it may still read). Takes no input. For
  * connections that do not want input now but must not outlive their peer. */
 void loop_watch(struct loop *loop, struct loop_op *op, int fd);
+
+/* Waits until a read from `fd` would not block: there is input, or the peer's end, or an error, all
+ * of which the read will tell. STATUS_OK; takes no input; in the place of a receive. For those that
+ * read by themselves, as TLS does. */
+void loop_wait_readable(struct loop *loop, struct loop_op *op, int fd);
+
+/* The same for room to write, in the place of a send. */
+void loop_wait_writable(struct loop *loop, struct loop_op *op, int fd);
 
 /* Reads a file where it may have to come from the disk; never blocks the loop. 0 octets with
  * STATUS_EOF at the end of the file. Cannot be cancelled once begun, but answers all the same. */

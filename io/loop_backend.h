@@ -19,6 +19,8 @@ enum loop_op_kind {
     LOOP_OP_ACCEPT,
     LOOP_OP_RECEIVE,
     LOOP_OP_WATCH,
+    LOOP_OP_READABLE,
+    LOOP_OP_WRITABLE,
     LOOP_OP_SEND,
     LOOP_OP_SEND_FILE,
     LOOP_OP_READ,
@@ -89,7 +91,7 @@ void loop_op_complete(struct loop *loop, struct loop_op *op, enum status status,
 /* Runs the answer of `op` now: only from within wait. */
 void loop_op_finish(struct loop *loop, struct loop_op *op, enum status status, size_t octets);
 
-/* The receive-type (accept, receive, watch) or send-type operation in flight on `fd`, or NULL. */
+/* The receive-type (accept, receive, watch, readable) or send-type operation in flight on `fd`, or NULL. */
 struct loop_op *loop_find_receive(const struct loop *loop, int fd);
 struct loop_op *loop_find_send(const struct loop *loop, int fd);
 

@@ -149,10 +149,14 @@ static void prepare(struct uring_loop *uring, struct io_uring_sqe *sqe, const st
     case LOOP_OP_WATCH:
         io_uring_prep_poll_add(sqe, op->own.fd, POLLRDHUP);
         break;
+    case LOOP_OP_READABLE:
+        io_uring_prep_poll_add(sqe, op->own.fd, POLLIN);
+        break;
     case LOOP_OP_SEND:
         prepare_send(uring, sqe, op, parts);
         break;
     case LOOP_OP_SEND_FILE:
+    case LOOP_OP_WRITABLE:
         io_uring_prep_poll_add(sqe, op->own.fd, POLLOUT);
         break;
     default: /* LOOP_OP_READ */
@@ -424,6 +428,13 @@ static void watch_answered(struct uring_loop *uring, struct loop_op *op, int32_t
     loop_op_finish(&uring->base, op, status, 0);
 }
 
+static void readiness_answered(struct uring_loop *uring, struct loop_op *op, int32_t result)
+{
+    /* Errors and hang-ups are told by what the owner does next. */
+    enum status status = result >= 0 ? STATUS_OK : status_from_errno(-result);
+    loop_op_finish(&uring->base, op, status, 0);
+}
+
 static void transfer_answered(struct uring_loop *uring, struct loop_op *op, int32_t result)
 {
     if (result > 0) {
@@ -462,6 +473,10 @@ static void op_answered(struct uring_loop *uring, struct loop_op *op,
         break;
     case LOOP_OP_WATCH:
         watch_answered(uring, op, completion->result);
+        break;
+    case LOOP_OP_READABLE:
+    case LOOP_OP_WRITABLE:
+        readiness_answered(uring, op, completion->result);
         break;
     case LOOP_OP_SEND_FILE:
         send_file_answered(uring, op);

@@ -28,7 +28,7 @@ struct test_case {
 
 /* Each file of cases; ended by a NULL name. */
 extern const struct test_case receive_cases[], send_cases[], life_cases[], accept_cases[],
-    stress_cases[];
+    stress_cases[], ready_cases[];
 
 /* Says what is wrong and lets the case fail; the case runs on. */
 #define CHECK(condition)  check((condition), #condition, __FILE__, __LINE__)
@@ -69,6 +69,8 @@ void probe_send(struct probe *probe, int fd, const void *data, size_t length);
 void probe_send_file(struct probe *probe, int fd, int file, uint64_t offset, size_t length);
 void probe_read(struct probe *probe, int file, void *data, size_t length, uint64_t offset);
 void probe_watch(struct probe *probe, int fd);
+void probe_readable(struct probe *probe, int fd);
+void probe_writable(struct probe *probe, int fd);
 void probe_accept(struct probe *probe, int fd);
 void probe_close(struct probe *probe, int fd);
 void probe_cancel(struct probe *probe);

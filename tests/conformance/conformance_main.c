@@ -61,8 +61,8 @@ static bool run_case(const struct test_case *test, enum loop_kind kind, uint64_t
 static void run_all(enum loop_kind kind, const char *name, const char *word, uint64_t seed,
                     unsigned *passed, unsigned *failed)
 {
-    static const struct test_case *const files[] = {receive_cases, send_cases, life_cases,
-                                                    accept_cases, stress_cases};
+    static const struct test_case *const files[] = {receive_cases, send_cases,   life_cases,
+                                                    accept_cases,  stress_cases, ready_cases};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         for (const struct test_case *test = files[i]; test->name != NULL; test++) {
             if (word != NULL && strstr(test->name, word) == NULL) {
@@ -79,8 +79,8 @@ static void run_all(enum loop_kind kind, const char *name, const char *word, uin
 static unsigned case_count(void)
 {
     unsigned passed = 0;
-    static const struct test_case *const files[] = {receive_cases, send_cases, life_cases,
-                                                    accept_cases, stress_cases};
+    static const struct test_case *const files[] = {receive_cases, send_cases,   life_cases,
+                                                    accept_cases,  stress_cases, ready_cases};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         for (const struct test_case *test = files[i]; test->name != NULL; test++) {
             passed++;

@@ -121,6 +121,18 @@ void probe_watch(struct probe *probe, int fd)
     CALL(probe->setup, loop_watch(probe->setup->loop, &probe->op, fd));
 }
 
+void probe_readable(struct probe *probe, int fd)
+{
+    probe->submitted++;
+    CALL(probe->setup, loop_wait_readable(probe->setup->loop, &probe->op, fd));
+}
+
+void probe_writable(struct probe *probe, int fd)
+{
+    probe->submitted++;
+    CALL(probe->setup, loop_wait_writable(probe->setup->loop, &probe->op, fd));
+}
+
 void probe_accept(struct probe *probe, int fd)
 {
     probe->submitted++;
