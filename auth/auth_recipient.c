@@ -73,8 +73,7 @@ static enum status prepare(struct recipient_search *search, struct auth *auth, c
     return STATUS_OK;
 }
 
-/* --- a database that blocks --------------------------------------------------------------------
- */
+/* --- a database that blocks --- */
 
 static void free_search(struct recipient_search *search)
 {
@@ -150,8 +149,7 @@ static enum status search_elsewhere(struct auth_lookup *lookup, const char *addr
     return STATUS_PENDING;
 }
 
-/* --- a database that does not ------------------------------------------------------------------
- */
+/* --- a database that does not --- */
 
 static enum status search_here(struct auth_lookup *lookup, const char *address, size_t length)
 {

@@ -54,7 +54,7 @@ struct handover {
     int fd;
 };
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 static void request_free(struct admin_request *request)
 {
@@ -142,7 +142,7 @@ void admin_refuse(struct admin_request *request, enum status status, const char 
     flush_answers(request->conn);
 }
 
-/* --- requests --------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void conn_pause(struct admin_conn *client)
 {
@@ -319,7 +319,7 @@ static void on_closed(struct conn *conn, enum status reason)
     flush_answers(client);
 }
 
-/* --- connections ------------------------------------------------------------------------------ */
+/* --- connections --- */
 
 static void conn_open(struct admin *admin, int fd)
 {
@@ -377,7 +377,7 @@ void admin_serve(struct admin *admin, int fd)
     post_send(&admin->box, &handover->message);
 }
 
-/* --- the thread ------------------------------------------------------------------------------- */
+/* --- the thread --- */
 
 static void on_wake(void *owner)
 {

@@ -73,8 +73,7 @@ enum status admin_client_connect(const char *path, struct admin_client **out_cli
     return status;
 }
 
-/* --- a store of one's own ----------------------------------------------------------------------
- */
+/* --- a store of one's own --- */
 
 /* A locked store: says where its server probably listens. */
 static enum status explain_busy(const struct config *config, struct error *out_error)
@@ -171,8 +170,7 @@ void admin_client_close(struct admin_client **client)
     *client = NULL;
 }
 
-/* --- talking -----------------------------------------------------------------------------------
- */
+/* --- talking --- */
 
 static enum status lost(struct error *out_error, int errno_value)
 {

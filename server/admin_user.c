@@ -50,7 +50,7 @@ static bool read_secret(struct admin_request *request)
     }
 }
 
-/* --- add -------------------------------------------------------------------------------------- */
+/* --- add --- */
 
 /* The maildrop of an account that could not be made has been removed again. */
 static void on_add_undone(struct store_drop_change *change, enum status status)
@@ -112,7 +112,7 @@ void admin_user_add(struct admin_request *request)
     }
 }
 
-/* --- passwd ----------------------------------------------------------------------------------- */
+/* --- passwd --- */
 
 void admin_user_passwd(struct admin_request *request)
 {
@@ -129,7 +129,7 @@ void admin_user_passwd(struct admin_request *request)
     admin_answer(request);
 }
 
-/* --- del -------------------------------------------------------------------------------------- */
+/* --- del --- */
 
 static void on_drop_removed(struct store_drop_change *change, enum status status)
 {
@@ -170,7 +170,7 @@ void admin_user_del(struct admin_request *request)
     }
 }
 
-/* --- list and show ---------------------------------------------------------------------------- */
+/* --- list and show --- */
 
 struct listing {
     struct doc users;

@@ -76,7 +76,7 @@ enum cli_exit cli_user_show(struct cli *cli)
     return CLI_OK;
 }
 
-/* --- list ------------------------------------------------------------------------------------- */
+/* --- list --- */
 
 /* Prints a page of users; returns how many, and in `last` the name of the last. */
 static size_t print_page(const struct cli *cli, const struct doc *answer, bool first, char *last,
@@ -129,7 +129,7 @@ enum cli_exit cli_user_list(struct cli *cli)
     return CLI_OK;
 }
 
-/* --- import ----------------------------------------------------------------------------------- */
+/* --- import --- */
 
 struct user_import {
     struct cli *cli;

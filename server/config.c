@@ -58,8 +58,7 @@ static enum status refuse(struct loader *loader, int line, const char *format, .
     return error_set(loader->error, STATUS_INVALID, 0, NULL, "%s", text);
 }
 
-/* --- names: what may stand in a section ---------------------------------------------------------
- */
+/* --- names: what may stand in a section --- */
 
 struct names {
     const cfg_opt_t *next;
@@ -110,7 +109,7 @@ static void on_confuse_error(cfg_t *section, const char *format, va_list argumen
     (void)refuse(active, section->line, "%s", text); /* kept in the loader */
 }
 
-/* --- the rows -------------------------------------------------------------------------------- */
+/* --- the rows --- */
 
 static size_t setting_index(const char *section, const char *name)
 {
@@ -223,7 +222,7 @@ static enum status read_defaults(struct loader *loader)
     return STATUS_OK;
 }
 
-/* --- the whole text -------------------------------------------------------------------------- */
+/* --- the whole text --- */
 
 static enum status parse_text(struct loader *loader, char *text)
 {
@@ -238,7 +237,7 @@ static enum status parse_text(struct loader *loader, char *text)
     return loader->failed ? STATUS_INVALID : STATUS_OK;
 }
 
-/* --- overrides ------------------------------------------------------------------------------- */
+/* --- overrides --- */
 
 /* Replaces a list by the pieces of `value`, which commas or spaces separate. */
 static enum status set_list(cfg_t *section, cfg_opt_t *option, const char *value)
@@ -343,7 +342,7 @@ static enum status apply_override(struct loader *loader, const char *override)
     return status;
 }
 
-/* --- listeners ------------------------------------------------------------------------------- */
+/* --- listeners --- */
 
 static const struct setting *listener_setting(const char *name)
 {
@@ -536,7 +535,7 @@ static enum status read_listeners(struct loader *loader)
     return STATUS_OK;
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole --- */
 
 static int line_of(const struct loader *loader, const char *section, const char *name)
 {

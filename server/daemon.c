@@ -47,8 +47,7 @@ struct daemon {
     atomic_bool draining;
 };
 
-/* --- what the process may use ------------------------------------------------------------------
- */
+/* --- what the process may use --- */
 
 /* Every connection is a descriptor; the soft limit is there for programs that call select(2). */
 static void raise_descriptors(void)
@@ -89,7 +88,7 @@ static enum status probe_ring(const struct config *config, struct error *out_err
     return STATUS_OK;
 }
 
-/* --- sockets ---------------------------------------------------------------------------------- */
+/* --- sockets --- */
 
 static bool is_unix(const struct address *address)
 {
@@ -235,8 +234,7 @@ static void close_bound(struct bound *bound)
     }
 }
 
-/* --- store and accounts ------------------------------------------------------------------------
- */
+/* --- store and accounts --- */
 
 static enum status make_folder(const char *path, struct error *out_error)
 {
@@ -279,7 +277,7 @@ static enum status open_store(struct daemon *daemon, struct error *out_error)
     return status == STATUS_OK ? auth_open(&auth, &daemon->auth, out_error) : status;
 }
 
-/* --- threads ---------------------------------------------------------------------------------- */
+/* --- threads --- */
 
 static enum status start_worker(struct daemon *daemon, unsigned index, struct error *out_error)
 {
@@ -357,7 +355,7 @@ static enum status start_admin(struct daemon *daemon, struct error *out_error)
     return admin_start(&config, &daemon->admin, out_error);
 }
 
-/* --- the whole -------------------------------------------------------------------------------- */
+/* --- the whole --- */
 
 static void log_started(const struct daemon *daemon)
 {

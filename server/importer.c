@@ -27,7 +27,7 @@ enum status importer_format_parse(const char *word, enum importer_format *out_fo
     return STATUS_INVALID;
 }
 
-/* --- dates ------------------------------------------------------------------------------------ */
+/* --- dates --- */
 
 /* A numeric zone such as +0200, in seconds east of Greenwich; or a name that means UTC. */
 static bool read_zone(const char *word, long *out_seconds)
@@ -138,7 +138,7 @@ bool importer_maildir_time(const char *name, int64_t *out_received_ms)
     return true;
 }
 
-/* --- one file --------------------------------------------------------------------------------- */
+/* --- one file --- */
 
 struct mapped {
     const uint8_t *data;
@@ -208,7 +208,7 @@ static enum status visit_file(const char *path, int64_t received_ms, uint64_t do
     return status;
 }
 
-/* --- mbox ------------------------------------------------------------------------------------- */
+/* --- mbox --- */
 
 /* Octets of the line at `data`, its LF included. */
 static size_t line_length(const uint8_t *data, size_t length)
@@ -327,7 +327,7 @@ static enum status run_mbox(const char *path, const struct importer_visitor *vis
     return status;
 }
 
-/* --- folders ---------------------------------------------------------------------------------- */
+/* --- folders --- */
 
 struct entry {
     char *path;

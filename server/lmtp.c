@@ -70,7 +70,7 @@ static const struct command lmtp_commands[] = {
     {.verb = "QUIT", .states = ANY_LINE, .counter = COUNTER(9), .handler = on_quit},
 };
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states --- */
 
 /* Where `state` may lead, and how it is traced. */
 static unsigned next_states(enum lmtp_state state, const char **out_name)
@@ -139,7 +139,7 @@ static unsigned state_bit(const struct session *session)
     return ((const struct lmtp *)(const void *)session)->state;
 }
 
-/* --- the small commands ---------------------------------------------------------------------- */
+/* --- the small commands --- */
 
 static enum verdict on_lhlo(struct session *session, const struct command_line *line)
 {
@@ -197,7 +197,7 @@ static enum verdict on_quit(struct session *session, const struct command_line *
     return VERDICT_CLOSE;
 }
 
-/* --- what the shell asks --------------------------------------------------------------------- */
+/* --- what the shell asks --- */
 
 /* A network that may speak LMTP may put mail into every maildrop: it has to be named. The other end
  * of a UNIX socket has passed the socket's mode. */

@@ -37,7 +37,7 @@ static void reply_syntax(struct session *session, enum lmtp_syntax syntax, bool 
     }
 }
 
-/* --- MAIL ------------------------------------------------------------------------------------ */
+/* --- MAIL --- */
 
 static bool begin_transaction(struct lmtp *lmtp, const struct lmtp_mail *mail)
 {
@@ -80,7 +80,7 @@ enum verdict lmtp_envelope_mail(struct session *session, const struct command_li
     return VERDICT_NEXT;
 }
 
-/* --- RCPT ------------------------------------------------------------------------------------ */
+/* --- RCPT --- */
 
 /* Makes room for one more; the outgrown table stays in the arena until the transaction ends, which
  * at most doubles what the recipients take. */

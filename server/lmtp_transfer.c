@@ -40,7 +40,7 @@ static const char *failure_text(enum status status)
     }
 }
 
-/* --- the answer ------------------------------------------------------------------------------ */
+/* --- the answer --- */
 
 static void log_recipient(struct lmtp *lmtp, const struct lmtp_recipient *recipient,
                           enum status status, uint64_t uid)
@@ -116,7 +116,7 @@ static void on_done(void *owner, enum status status, uint64_t uid)
     session_continue(session, VERDICT_NEXT, status == STATUS_OK);
 }
 
-/* --- to the store ---------------------------------------------------------------------------- */
+/* --- to the store --- */
 
 /* From here on the message's octets are only read over. The first reason counts. */
 static void refuse_message(struct lmtp_transaction *transaction, enum status status)
@@ -269,7 +269,7 @@ static enum status begin_message(struct lmtp *lmtp, uint64_t size)
                                 &transaction->delivery);
 }
 
-/* --- the commands ---------------------------------------------------------------------------- */
+/* --- the commands --- */
 
 enum verdict lmtp_transfer_data(struct session *session, const struct command_line *line)
 {

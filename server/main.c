@@ -97,7 +97,7 @@ static int fail(const struct error *error)
     return EXIT_FAILED;
 }
 
-/* --- the demo --------------------------------------------------------------------------------- */
+/* --- the demo --- */
 
 static int remove_one(const char *path, const struct stat *facts, int kind, struct FTW *walk)
 {
@@ -158,7 +158,7 @@ static void print_demo(const struct daemon *daemon, const struct config *config)
     putchar('\n');
 }
 
-/* --- serving ---------------------------------------------------------------------------------- */
+/* --- serving --- */
 
 static void end_signals(sigset_t *out_signals)
 {

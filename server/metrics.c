@@ -73,7 +73,7 @@ static unsigned silent_workers(struct metrics *metrics)
     return silent;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned code, const char *type,
                               const char *text)
@@ -162,7 +162,7 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
     return result;
 }
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 enum status metrics_start(const struct metrics_source *source, const int *sockets,
                           unsigned socket_count, struct metrics **out_metrics,

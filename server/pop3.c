@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *                     USER, PASS: right and              QUIT with
- *                     the maildrop is ours               deletions          durable, or failed
- *   connect --> AUTHORIZATION ----------------> TRANSACTION ----------> UPDATE -------------->
- * close |                               |                      ^ | QUIT                          |
- * QUIT without         | the peer goes: the | login deadline                | deletions | commit
- * runs on, the | too many bad lines            |                      | session waits for it v v |
- * only to log it close                         UPDATE, close -------------+
+ *              USER, PASS: right, and                 QUIT with
+ *              the maildrop is ours                   deletions          durable, or failed
+ *   connect --> AUTHORIZATION ----> TRANSACTION ----------------> UPDATE -----------------> close
+ *                    |                   |                           |
+ *                    | QUIT,             | QUIT without deletions,   | the peer goes: the commit
+ *                    | login deadline,   | the peer goes             | runs on, the session stays
+ *                    | too many          |                           | only to log its end
+ *                    v bad lines         v                           v
+ *                  close               close                       close
  *
  * From TRANSACTION, a peer that goes, the idle clock, too many bad lines and a shutdown lead to the
  * close without UPDATE: nothing is removed (RFC 1939 section 6). The maildrop is released before

@@ -99,7 +99,7 @@ static inline struct pop3_session *pop3_of(struct session *session)
     return list_entry(session, struct pop3_session, session);
 }
 
-/* --- pop3.c ---------------------------------------------------------------------------------- */
+/* --- pop3.c --- */
 
 /* Takes a legal step and traces it; an illegal one is our error (asserted). */
 void pop3_set_state(struct pop3_session *pop3, enum pop3_state state);
@@ -107,7 +107,7 @@ void pop3_set_state(struct pop3_session *pop3, enum pop3_state state);
 /* The session has ended before; now the answer it was kept for is here. Frees the session. */
 void pop3_released_late(struct pop3_session *pop3);
 
-/* --- pop3_auth.c: AUTHORIZATION -------------------------------------------------------------- */
+/* --- pop3_auth.c: AUTHORIZATION --- */
 
 /* Handlers of the table's rows. CAPA is for any state. */
 enum verdict pop3_user(struct session *session, const struct command_line *line);
@@ -121,7 +121,7 @@ void pop3_login_forget(struct pop3_session *pop3);
  * pop3_released_late follows. */
 bool pop3_login_end(struct pop3_session *pop3);
 
-/* --- pop3_trans.c: TRANSACTION --------------------------------------------------------------- */
+/* --- pop3_trans.c: TRANSACTION --- */
 
 /* Handlers of the table's rows; none of them ever waits. */
 enum verdict pop3_stat(struct session *session, const struct command_line *line);
@@ -138,7 +138,7 @@ bool pop3_is_deleted(const struct pop3_session *pop3, uint32_t index);
  * error has been replied. */
 bool pop3_find_message(struct pop3_session *pop3, struct command_word word, uint32_t *out_index);
 
-/* --- pop3_fetch.c: the messages themselves ---------------------------------------------------- */
+/* --- pop3_fetch.c: the messages themselves --- */
 
 /* Handlers of the table's rows. */
 enum verdict pop3_retr(struct session *session, const struct command_line *line);
@@ -147,7 +147,7 @@ enum verdict pop3_top(struct session *session, const struct command_line *line);
 /* As pop3_login_end, for a fetch. */
 bool pop3_fetch_end(struct pop3_session *pop3);
 
-/* --- pop3_update.c: UPDATE -------------------------------------------------------------------- */
+/* --- pop3_update.c: UPDATE --- */
 
 /* Handler of the table's row, for any state. A commit it submits is never given up: a session whose
  * client has gone waits for the answer, because the audit line follows it. */

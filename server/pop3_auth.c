@@ -18,7 +18,7 @@ static int64_t monotonic_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* --- the loan -------------------------------------------------------------------------------- */
+/* --- the loan --- */
 
 static struct pop3_login *login_begin(struct pop3_session *pop3)
 {
@@ -55,7 +55,7 @@ bool pop3_login_end(struct pop3_session *pop3)
     return true;
 }
 
-/* --- the verdict ----------------------------------------------------------------------------- */
+/* --- the verdict --- */
 
 /* A stable line for fail2ban and its like: event, user, peer, reason, in this order. */
 static void log_failure(const struct pop3_login *login, const char *reason)
@@ -223,7 +223,7 @@ static void on_verdict(struct auth_request *request, enum auth_verdict judged)
     session_continue(&pop3->session, verdict, verdict == VERDICT_NEXT);
 }
 
-/* --- the commands ---------------------------------------------------------------------------- */
+/* --- the commands --- */
 
 enum verdict pop3_user(struct session *session, const struct command_line *line)
 {

@@ -52,7 +52,7 @@ static void count_fetched(struct pop3_session *pop3, uint64_t octets)
     }
 }
 
-/* --- the part of a message that TOP wants ----------------------------------------------------- */
+/* --- the part of a message that TOP wants --- */
 
 /* How many of the `length` octets at `data`, the next ones of the message, belong to the TOP. */
 static size_t top_pass(struct pop3_top *top, const uint8_t *data, size_t length)
@@ -183,7 +183,7 @@ static enum verdict top_go_on(struct pop3_session *pop3)
     return VERDICT_MORE;
 }
 
-/* --- sending what has been fetched ------------------------------------------------------------ */
+/* --- sending what has been fetched --- */
 
 static void log_damage(struct pop3_session *pop3, enum status status)
 {
@@ -279,7 +279,7 @@ bool pop3_fetch_end(struct pop3_session *pop3)
     return true;
 }
 
-/* --- the commands ----------------------------------------------------------------------------- */
+/* --- the commands --- */
 
 /* Sends the first `length` octets of a message, or what TOP wants of them. A small piece is read
  * right behind the first line, in the output itself: one piece of memory, one send. */

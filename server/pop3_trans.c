@@ -20,7 +20,7 @@
 #define TERMINATOR_LENGTH 3  /* octets of "." CRLF */
 #define LISTING_HEAD_MAX  64 /* octets of the first line */
 
-/* --- marks ----------------------------------------------------------------------------------- */
+/* --- marks --- */
 
 bool pop3_is_deleted(const struct pop3_session *pop3, uint32_t index)
 {
@@ -74,7 +74,7 @@ enum verdict pop3_dele(struct session *session, const struct command_line *line)
     return VERDICT_DONE;
 }
 
-/* --- totals ---------------------------------------------------------------------------------- */
+/* --- totals --- */
 
 /* "<lead><count><between><octets><tail>" */
 static size_t render_pair(char *out, const char *lead, uint64_t first, const char *between,
@@ -122,7 +122,7 @@ enum verdict pop3_rset(struct session *session, const struct command_line *line)
     return VERDICT_DONE;
 }
 
-/* --- listings -------------------------------------------------------------------------------- */
+/* --- listings --- */
 
 /* "<number> <size or unique-id>" CRLF; returns its octets. */
 static size_t render_line(const struct pop3_session *pop3, enum pop3_listing_kind kind,

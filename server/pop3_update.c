@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* --- the audit line -------------------------------------------------------------------------- */
+/* --- the audit line --- */
 
 /* The longest run of whole unique-ids at `text` that one value of a log line holds. */
 static size_t audit_piece(const char *text, size_t length)
@@ -45,7 +45,7 @@ static void log_expunge(struct pop3_session *pop3)
     }
 }
 
-/* --- the commit ------------------------------------------------------------------------------ */
+/* --- the commit --- */
 
 static const char *failure_text(enum status status)
 {

@@ -24,7 +24,7 @@ struct worker_thread {
     unsigned listeners_on; /* worker: listeners that have not stopped */
 };
 
-/* --- pools ----------------------------------------------------------------------------------- */
+/* --- pools --- */
 
 static struct mem_pool *worker_pool(struct worker *worker, size_t size)
 {
@@ -51,7 +51,7 @@ void worker_item_put(struct worker *worker, size_t size, void *item)
     mem_pool_put(worker_pool(worker, size), item);
 }
 
-/* --- draining -------------------------------------------------------------------------------- */
+/* --- draining --- */
 
 static void on_listener_stopped(struct listener *listener)
 {
@@ -102,7 +102,7 @@ static bool worker_finished(const struct worker *worker)
            worker->store.inflight == 0 && worker->auth.inflight == 0;
 }
 
-/* --- the thread ------------------------------------------------------------------------------ */
+/* --- the thread --- */
 
 static void on_wake(void *owner)
 {
@@ -198,7 +198,7 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-/* --- the main thread's side ------------------------------------------------------------------ */
+/* --- the main thread's side --- */
 
 static void worker_free(struct worker **worker)
 {

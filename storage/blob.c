@@ -31,8 +31,7 @@ struct blob_thread {
     bool has_directory[BLOB_DIRECTORIES]; /* made, and durable by name */
 };
 
-/* --- on the thread -----------------------------------------------------------------------------
- */
+/* --- on the thread --- */
 
 /* A sync that failed: what the disk holds is unknown, and asking again would not tell. */
 static void go_read_only(struct blob_thread *thread, const struct error *error)
@@ -239,8 +238,7 @@ static void *run(void *owner)
     return NULL;
 }
 
-/* --- the thread's life, and the owner's side ---------------------------------------------------
- */
+/* --- the thread's life, and the owner's side --- */
 
 enum status blob_thread_start(struct volume *volume, struct blob_thread **out_thread,
                               struct error *out_error)

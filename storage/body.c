@@ -108,8 +108,7 @@ static void free_body(struct body *body)
     free(body);
 }
 
-/* --- the blob thread's answers -----------------------------------------------------------------
- */
+/* --- the blob thread's answers --- */
 
 /* How much may be on its way: with memory short, nothing but the block just sent. */
 static uint64_t window(const struct body *body)
@@ -178,8 +177,7 @@ void body_destroy(struct body **body)
     }
 }
 
-/* --- filling -----------------------------------------------------------------------------------
- */
+/* --- filling --- */
 
 /* Hands all blocks held here to the blob thread. */
 static void ship(struct body *body)
@@ -348,8 +346,7 @@ enum status body_finish(struct body *body)
     return STATUS_OK;
 }
 
-/* --- the result --------------------------------------------------------------------------------
- */
+/* --- the result --- */
 
 static void assert_finished(const struct body *body)
 {

@@ -79,8 +79,7 @@ struct delta {
     struct shard shards[DELTA_SHARDS];
 };
 
-/* --- tables
- * --------------------------------------------------------------------------------------- */
+/* --- tables --- */
 
 static uint64_t mix(uint64_t value)
 {
@@ -183,8 +182,7 @@ static void table_remove(struct table *table, const struct table_kind *kind, voi
     table->count--;
 }
 
-/* --- making and ending ---------------------------------------------------------------------------
- */
+/* --- making and ending --- */
 
 static struct shard *shard_of(struct delta *delta, uint64_t maildrop)
 {
@@ -258,8 +256,7 @@ void delta_destroy(struct delta **delta)
     *delta = NULL;
 }
 
-/* --- events
- * ---------------------------------------------------------------------------------------- */
+/* --- events --- */
 
 static size_t entry_size(const struct message_entry *entry)
 {
@@ -368,8 +365,7 @@ static struct node *find_uid(const struct shard *shard, uint64_t maildrop, uint6
     return node;
 }
 
-/* --- publishing: the writer
- * ------------------------------------------------------------------------ */
+/* --- publishing: the writer --- */
 
 /* Whether an expunge just makes its message unhappened. Not that of a blob, whose file has to be
  * counted, and not one that the checkpointer has already taken. */
@@ -464,8 +460,7 @@ void delta_set_due(struct delta *delta, uint64_t events, uint64_t log_octets,
     delta->due_owner = owner;
 }
 
-/* --- reading: workers
- * ------------------------------------------------------------------------------ */
+/* --- reading: workers --- */
 
 static size_t aligned(size_t size)
 {
@@ -553,8 +548,7 @@ enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, cons
     return result;
 }
 
-/* --- taking and forgetting: the checkpointer
- * ------------------------------------------------------ */
+/* --- taking and forgetting: the checkpointer --- */
 
 static enum status reserve_taken(struct delta *delta, size_t count)
 {
@@ -725,8 +719,7 @@ void delta_forget(struct delta *delta, uint64_t sequence)
     }
 }
 
-/* --- figures
- * ----------------------------------------------------------------------------------------- */
+/* --- figures --- */
 
 uint64_t delta_octets(const struct delta *delta)
 {

@@ -98,8 +98,7 @@ void delta_sort(const struct delta_event **events, size_t count);
 /* The index now holds everything up to `sequence`: drops those events. */
 void delta_forget(struct delta *delta, uint64_t sequence);
 
-/* --- single questions: any thread ---------------------------------------------------------------
- */
+/* --- single questions: any thread --- */
 
 /* What the delta knows of a message; what it does not know, the index may. */
 enum delta_presence { DELTA_UNKNOWN, DELTA_PRESENT, DELTA_GONE };

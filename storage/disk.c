@@ -14,8 +14,7 @@
 #define DISK_WRITE_MAX   1024 /* entries of one pwritev: what the kernel's UIO_MAXIOV allows */
 #define DISK_WARM_PROBES 3    /* octets looked at, first and last among them */
 
-/* --- the operating system's own ----------------------------------------------------------------
- */
+/* --- the operating system's own --- */
 
 static int real_open(struct disk *disk, const char *path, int flags, mode_t mode)
 {
@@ -90,8 +89,7 @@ struct disk *disk_real(void)
     return &real_disk;
 }
 
-/* --- what the store calls ----------------------------------------------------------------------
- */
+/* --- what the store calls --- */
 
 static enum status failed(struct error *out_error, const char *path, const char *what)
 {

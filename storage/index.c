@@ -16,8 +16,7 @@ static struct kv_bytes bytes_of(const void *data, size_t length)
     return (struct kv_bytes){.data = data, .length = length};
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static enum status open_tables(struct index *index, struct error *out_error)
 {
@@ -119,8 +118,7 @@ void index_numbers(struct index *index, struct kv_numbers *out_numbers)
     kv_numbers(index->kv, out_numbers);
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 /* The transaction is parked between snapshots and the cursor renewed: no allocation, no slot
  * search. */
@@ -294,8 +292,7 @@ enum status index_blob(struct index_reader *reader, uint64_t blob, struct index_
     return read_file(reader, reader->index->tables.blobs, blob, out_file);
 }
 
-/* --- lists
- * ------------------------------------------------------------------------------------------ */
+/* --- lists --- */
 
 struct id_list {
     uint64_t *ids;

@@ -44,8 +44,7 @@ struct index_state {
     uint64_t maildrops, messages, octets;
 };
 
-/* --- applying: one thread ----------------------------------------------------------------------
- */
+/* --- applying: one thread --- */
 
 enum index_apply_flag {
     INDEX_APPLY_CLEAN = 1u << 0,   /* an orderly end: nothing follows until the next start */
@@ -72,8 +71,7 @@ MUST_CHECK enum status index_finish_rebuild(struct index *index);
 void index_check_readers(struct index *index);
 void index_numbers(struct index *index, struct kv_numbers *out_numbers); /* any thread */
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 struct index_reader;
 

@@ -46,8 +46,7 @@ static struct kv_bytes bytes_of(const void *data, size_t length)
     return (struct kv_bytes){.data = data, .length = length};
 }
 
-/* --- tallies
- * ---------------------------------------------------------------------------------------- */
+/* --- tallies --- */
 
 static struct tally_item *tally_slot(const struct tally *tally, uint64_t id)
 {
@@ -133,8 +132,7 @@ static enum status write_tally(struct apply *apply, unsigned table, const struct
     return status;
 }
 
-/* --- the maildrop at hand
- * ---------------------------------------------------------------------------- */
+/* --- the maildrop at hand --- */
 
 static enum status flush_drop(struct apply *apply)
 {
@@ -187,8 +185,7 @@ static void make_drop(struct apply *apply)
     }
 }
 
-/* --- messages
- * ----------------------------------------------------------------------------------------- */
+/* --- messages --- */
 
 /* Counts an entry in (+1) or out (-1), everywhere. */
 static enum status count_entry(struct apply *apply, const struct message_entry *entry, int sign)
@@ -341,8 +338,7 @@ static enum status apply_expunged(struct apply *apply, uint64_t uid)
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-/* --- maildrops and segments
- * --------------------------------------------------------------------------- */
+/* --- maildrops and segments --- */
 
 static enum status apply_name(struct apply *apply, const char *name)
 {
@@ -433,8 +429,7 @@ static enum status apply_retired(struct apply *apply, uint64_t segment)
     return kv_put(apply->txn, table, bytes_of(key, sizeof key), bytes_of(data, sizeof data));
 }
 
-/* --- the batch
- * -------------------------------------------------------------------------------------------- */
+/* --- the batch --- */
 
 static enum status apply_event(struct apply *apply, const struct delta_event *event)
 {

@@ -60,7 +60,7 @@ struct kv_bytes {
 };
 #define KV_KEY_MAX 511 /* octets; LMDB's own bound */
 
-/* --- transactions ----------------------------------------------------------------------------- */
+/* --- transactions --- */
 
 MUST_CHECK enum status kv_begin_write(struct kv *kv, struct kv_txn **out_txn);
 /* Ends it whatever comes of it, and NULLs. STATUS_OK: durable. Anything else: not done, or unknown.
@@ -74,8 +74,7 @@ MUST_CHECK enum status kv_begin_read(struct kv *kv, struct kv_txn **out_txn);
 void kv_park(struct kv_txn *txn);
 MUST_CHECK enum status kv_unpark(struct kv_txn *txn);
 
-/* --- one key ------------------------------------------------------------------------------------
- */
+/* --- one key --- */
 
 /* The value stays valid until the transaction's next write or end; do not write to it. */
 MUST_CHECK enum status kv_get(struct kv_txn *txn, unsigned table, struct kv_bytes key,
@@ -92,7 +91,7 @@ MUST_CHECK enum status kv_delete(struct kv_txn *txn, unsigned table, struct kv_b
 MUST_CHECK enum status kv_clear(struct kv_txn *txn, unsigned table);
 MUST_CHECK enum status kv_count(struct kv_txn *txn, unsigned table, uint64_t *out_count);
 
-/* --- ranges: keys in octet order ------------------------------------------------------------- */
+/* --- ranges: keys in octet order --- */
 
 /* A cursor lives inside its transaction. Close it before a write transaction ends. One of a read
  * transaction can be kept while that is parked, and renewed after kv_unpark. */
@@ -108,8 +107,7 @@ MUST_CHECK enum status kv_cursor_next(struct kv_cursor *cursor, struct kv_bytes 
 /* Deletes where it stands (write transactions); kv_cursor_next then gives the one behind. */
 MUST_CHECK enum status kv_cursor_delete(struct kv_cursor *cursor);
 
-/* --- health
- * --------------------------------------------------------------------------------------- */
+/* --- health --- */
 
 /* Clears the slots of readers whose process died; `out_count` (NULL allowed) says how many. */
 MUST_CHECK enum status kv_check_readers(struct kv *kv, unsigned *out_count);

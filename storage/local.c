@@ -19,8 +19,7 @@ static struct local *local_store(struct store *store)
     return (struct local *)(void *)store; /* base is its first member */
 }
 
-/* --- opening and closing
- * ------------------------------------------------------------------------------ */
+/* --- opening and closing --- */
 
 static enum status open_volume(const struct store_config *config, struct volume **out_volume,
                                struct error *out_error)
@@ -159,8 +158,7 @@ enum status local_client_get(struct store_client *client, struct local_client **
     return STATUS_OK;
 }
 
-/* --- figures
- * ---------------------------------------------------------------------------------------------- */
+/* --- figures --- */
 
 static int64_t now_ms(void)
 {

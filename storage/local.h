@@ -107,8 +107,7 @@ enum status local_delivery_commit(struct store_delivery *delivery,
                                   const struct store_recipient *recipients, unsigned count);
 void local_delivery_abort(struct store_delivery *delivery);
 
-/* --- imported unique-ids on their way (local_uidl.c) ---------------------------------------------
- */
+/* --- imported unique-ids on their way (local_uidl.c) --- */
 
 /* One unique-id of one maildrop, from the check until the log has it: of two imports of the same
  * one at the same time the second is refused. */

@@ -62,8 +62,7 @@ static void free_delivery(struct local_delivery *delivery)
     free(delivery);
 }
 
-/* --- begin and add
- * ------------------------------------------------------------------------------------ */
+/* --- begin and add --- */
 
 static bool uidl_is_valid(const char *uidl, size_t length)
 {
@@ -183,8 +182,7 @@ enum status local_delivery_add(struct store_delivery *base, const uint8_t *data,
     return body_add(delivery->body, data, length);
 }
 
-/* --- commit
- * --------------------------------------------------------------------------------------------- */
+/* --- commit --- */
 
 static struct record_bytes copy_text(char **cursor, const char *text)
 {

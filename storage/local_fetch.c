@@ -55,8 +55,7 @@ static enum status find_place(const struct store_fetch *fetch, struct place *out
     return STATUS_OK;
 }
 
-/* --- cold reads
- * --------------------------------------------------------------------------------------- */
+/* --- cold reads --- */
 
 static void answer_cold(struct cold_read *read, enum status status)
 {
@@ -136,8 +135,7 @@ static enum status fetch_cold(struct store_fetch *fetch, const struct place *pla
     return STATUS_PENDING;
 }
 
-/* --- warm ones
- * ------------------------------------------------------------------------------------------ */
+/* --- warm ones --- */
 
 /* Hands out octets that are in hand: in the caller's buffer when there is one, else in memory. */
 static enum status give_copy(struct store_fetch *fetch, const uint8_t *data)

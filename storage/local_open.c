@@ -131,8 +131,7 @@ void local_open_cancel(struct store_open_request *request)
     }
 }
 
-/* --- views
- * ------------------------------------------------------------------------------------------ */
+/* --- views --- */
 
 static const struct local_view *const_view(const struct view *view)
 {

@@ -83,8 +83,7 @@ void log_map_free(struct log_map *map)
     *map = (struct log_map){0};
 }
 
-/* --- one segment
- * ---------------------------------------------------------------------------------------- */
+/* --- one segment --- */
 
 /* Without a manifest: a file that was durable has at least two groups, or nothing was ever answered
  * for what is in it. Two valid frames are enough to know. */
@@ -132,8 +131,7 @@ static enum status read_segment(struct volume *volume, uint32_t id, bool settle,
     return status;
 }
 
-/* --- all of them
- * ---------------------------------------------------------------------------------------- */
+/* --- all of them --- */
 
 static bool lists(const struct scan_manifest *manifest, uint32_t id)
 {

@@ -50,8 +50,7 @@ void maildrop_destroy(struct maildrop **maildrop)
     *maildrop = NULL;
 }
 
-/* --- what the events say
- * -------------------------------------------------------------------------- */
+/* --- what the events say --- */
 
 /* The events that the snapshot does not have, by what they do. Arrays in the scratch arena. */
 struct changes {
@@ -139,8 +138,7 @@ static enum status sort_events(struct mem_arena *scratch, const struct maildrop_
     return STATUS_OK;
 }
 
-/* --- building
- * -------------------------------------------------------------------------------------- */
+/* --- building --- */
 
 struct builder {
     struct maildrop *maildrop;
@@ -340,8 +338,7 @@ static enum status use_files(struct maildrop_reader *reader, struct maildrop *ma
     return STATUS_OK;
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 enum status maildrop_copy(struct maildrop_reader *reader, uint64_t id,
                           struct maildrop_events *out_events)
@@ -433,8 +430,7 @@ enum status maildrop_read(struct maildrop_reader *reader, uint64_t id, uint64_t 
     return status;
 }
 
-/* --- looking into it
- * ----------------------------------------------------------------------------------- */
+/* --- looking into it --- */
 
 void maildrop_message(const struct maildrop *maildrop, uint32_t index,
                       struct store_message *out_message)

@@ -86,7 +86,7 @@ MUST_CHECK enum status maildrop_merge(struct maildrop_reader *reader, uint64_t i
                                       const struct maildrop_events *events, uint64_t messages_max,
                                       bool last_try, struct maildrop **out_maildrop);
 
-/* --- looking into it: any thread -------------------------------------------------------------- */
+/* --- looking into it: any thread --- */
 
 void maildrop_message(const struct maildrop *maildrop, uint32_t index,
                       struct store_message *out_message);

@@ -38,7 +38,7 @@ static_assert(RECORD_MANIFEST_SIZE(0) == MANIFEST_FIXED, "manifest layout");
 static_assert(RECORD_MANIFEST_SIZE(STORAGE_SEGMENTS_MAX) <= STORAGE_META_MAX, "all segments fit");
 static_assert(STORAGE_UIDL_LENGTH_MAX <= UINT8_MAX, "one octet of length");
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static uint8_t *put_bytes(uint8_t *out, struct record_bytes bytes)
 {
@@ -193,7 +193,7 @@ void record_encode_blob_footer(const struct checksum_key *key,
     put_checksum(key, out, FOOTER_CHECKED);
 }
 
-/* --- reading: any octets at all --------------------------------------------------------------- */
+/* --- reading: any octets at all --- */
 
 /* Magic, checksum, then version: a newer version keeps the places of all three. */
 static enum status check_envelope(const struct checksum_key *key, const uint8_t *data,
@@ -300,7 +300,7 @@ enum status record_decode_blob_footer(const struct checksum_key *key, const uint
     return STATUS_OK;
 }
 
-/* --- meta blocks ------------------------------------------------------------------------------ */
+/* --- meta blocks --- */
 
 enum status record_next_recipient(const uint8_t *meta, size_t length, size_t *cursor,
                                   struct record_recipient *out_recipient)

@@ -47,8 +47,7 @@ static void report_rebuild(const struct volume *volume, const char *why)
     log_end(&line);
 }
 
-/* --- the index there is
- * ------------------------------------------------------------------------------------ */
+/* --- the index there is --- */
 
 static enum status open_index(struct volume *volume, const char *path, struct error *out_error)
 {
@@ -92,8 +91,7 @@ static const char *useless(const struct recover *recover)
     return NULL;
 }
 
-/* --- what is not retired
- * ------------------------------------------------------------------------------------- */
+/* --- what is not retired --- */
 
 static int by_number(const void *left, const void *right)
 {
@@ -165,9 +163,7 @@ static enum status list_unretired(struct recover *recover, struct recovery *reco
     return STATUS_OK;
 }
 
-/* --- replaying
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- replaying --- */
 
 /* The normal way: from the stored position on. */
 static enum status replay_rest(struct recover *recover)
@@ -247,8 +243,7 @@ static enum status replay_all(struct recover *recover, const struct recovery *re
     return status;
 }
 
-/* --- what the writer must know
- * --------------------------------------------------------------------------------- */
+/* --- what the writer must know --- */
 
 static void set_result(struct recover *recover, struct recovery *recovery)
 {
@@ -275,9 +270,7 @@ static void set_result(struct recover *recover, struct recovery *recovery)
     }
 }
 
-/* --- rebuilding
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- rebuilding --- */
 
 static void index_file(const char *directory, const char *name, char out_path[VOLUME_PATH_MAX + 32])
 {
@@ -376,9 +369,7 @@ static enum status rebuild(struct volume *volume, const struct recover_options *
     return status == STATUS_OK ? open_index(volume, volume->index_path, out_error) : status;
 }
 
-/* --- the normal way
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the normal way --- */
 
 static enum status bring_up(struct recover *recover, struct recovery *recovery)
 {

@@ -16,8 +16,7 @@ void replay_deinit(struct replay *replay)
     replay->order = NULL;
 }
 
-/* --- applying
- * ------------------------------------------------------------------------------------------- */
+/* --- applying --- */
 
 static enum status note_retired(struct replay *replay)
 {
@@ -76,9 +75,7 @@ static enum status flush_when_full(struct replay *replay, struct error *out_erro
                                                             : STATUS_OK;
 }
 
-/* --- damage
- * -----------------------------------------------------------------------------------------------
- */
+/* --- damage --- */
 
 static void report_damage(const struct replay *replay, const struct scan *scan, uint64_t from,
                           uint64_t to, uint64_t saved)
@@ -161,9 +158,7 @@ static enum status go_round(struct replay *replay, struct scan *scan,
     return STATUS_EOF;
 }
 
-/* --- walking
- * -----------------------------------------------------------------------------------------------
- */
+/* --- walking --- */
 
 /* The last group of the log is all or nothing, bodies too: nobody has been answered for it if any
  * of it is missing. Those before it were durable before the next one was begun. */

@@ -93,8 +93,7 @@ static enum status need(struct scan *scan, uint64_t offset, size_t length, const
     return STATUS_OK;
 }
 
-/* --- records
- * ------------------------------------------------------------------------------------------- */
+/* --- records --- */
 
 /* Header and meta at `offset`, checked; the meta is valid until the window moves. */
 static enum status read_record(struct scan *scan, uint64_t offset, struct record_header *out_header,
@@ -176,8 +175,7 @@ enum status scan_manifest(struct scan *scan, struct scan_manifest *out_manifest,
     return STATUS_OK;
 }
 
-/* --- groups
- * --------------------------------------------------------------------------------------------- */
+/* --- groups --- */
 
 enum status scan_frame(struct scan *scan, uint64_t offset, struct record_frame *out_frame,
                        struct error *out_error)
@@ -247,8 +245,7 @@ enum status scan_group(struct scan *scan, const struct record_frame *frame, bool
     return STATUS_OK;
 }
 
-/* --- damage
- * ---------------------------------------------------------------------------------------------- */
+/* --- damage --- */
 
 /* The next place at or behind `*offset`, below `to`, where `magic` stands. STATUS_NOT_FOUND. */
 static enum status find_magic(struct scan *scan, const char magic[MAGIC_LENGTH], uint64_t to,

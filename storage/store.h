@@ -32,7 +32,7 @@ struct store_drop {
     uint64_t id;     /* never reused */
 };
 
-/* --- the store as a whole: main thread ------------------------------------------------------- */
+/* --- the store as a whole: main thread --- */
 
 struct store_config {
     const char *path;           /* the store's directory; one volume in `volume/` below it */
@@ -74,7 +74,7 @@ const struct writer_counters *store_writer_counters(struct store *store); /* any
 /* Writes everything published to the index now and waits: for tests, CLI and a clean exit. Blocking. */
 MUST_CHECK enum status store_checkpoint(struct store *store, struct error *out_error);
 
-/* --- a worker's end -------------------------------------------------------------------------- */
+/* --- a worker's end --- */
 
 struct store_client {
     struct store *store;
@@ -86,7 +86,7 @@ struct store_client {
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,
                        struct post_box *box);
 
-/* --- maildrops: create, name, remove --------------------------------------------------------- */
+/* --- maildrops: create, name, remove --- */
 
 struct store_drop_change {
     struct store_client *client;
@@ -99,7 +99,7 @@ MUST_CHECK enum status store_drop_create(struct store_drop_change *change);
 MUST_CHECK enum status store_drop_rename(struct store_drop_change *change);
 MUST_CHECK enum status store_drop_remove(struct store_drop_change *change);
 
-/* --- opening: lock and frozen view in one call ----------------------------------------------- */
+/* --- opening: lock and frozen view in one call --- */
 
 enum store_lock_policy {
     STORE_LOCK_EXCLUSIVE, /* STATUS_BUSY while another session has it */
@@ -128,7 +128,7 @@ void store_view_close(struct view **view);
 #define STORE_LEASE_RENEW_MS 30000
 MUST_CHECK enum status store_view_renew(struct view *view);
 
-/* --- what a view holds: pure look-ups, fixed for its life ------------------------------------ */
+/* --- what a view holds: pure look-ups, fixed for its life --- */
 
 struct store_message {
     uint64_t uid;
@@ -147,7 +147,7 @@ uint64_t store_view_size(const struct view *view, uint32_t index);
 /* Writes the unique-id, 1 to STORAGE_UIDL_LENGTH_MAX octets, and returns its length. */
 size_t store_view_uidl(const struct view *view, uint32_t index, char out[STORAGE_UIDL_LENGTH_MAX]);
 
-/* --- a message's bytes ----------------------------------------------------------------------- */
+/* --- a message's bytes --- */
 
 #define STORE_INLINE_MAX 16384 /* octets: smaller ranges are read and verified, larger ones sent by extent */
 
@@ -190,7 +190,7 @@ MUST_CHECK enum status store_fetch(struct store_fetch *fetch);
 /* Gives a pending fetch up; it is answered all the same, with STATUS_CANCELLED. */
 void store_fetch_cancel(struct store_fetch *fetch);
 
-/* --- expunging: one call with the session's whole list ---------------------------------------- */
+/* --- expunging: one call with the session's whole list --- */
 
 struct store_commit; /* the store's: it outlives the session that asked */
 
@@ -206,7 +206,7 @@ MUST_CHECK enum status store_commit(struct view **view, const uint32_t *indexes,
                                     struct store_commit **out_commit);
 void store_commit_detach(struct store_commit **commit);
 
-/* --- delivering: one stored copy for all recipients ------------------------------------------- */
+/* --- delivering: one stored copy for all recipients --- */
 
 struct store_recipient {
     struct store_drop drop;

@@ -66,8 +66,7 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* --- the queue ---------------------------------------------------------------------------------
- */
+/* --- the queue --- */
 
 /* On the asker's thread. */
 static void on_answered(struct post_message *message)
@@ -137,8 +136,7 @@ static void on_stop(struct post_message *message)
     list_entry(message, struct writer, stop)->stopping = true;
 }
 
-/* --- failing -----------------------------------------------------------------------------------
- */
+/* --- failing --- */
 
 static bool is_read_only(const struct writer *writer)
 {
@@ -159,8 +157,7 @@ static void go_read_only(struct writer *writer, const struct error *error)
     log_end(&line);
 }
 
-/* --- segments ----------------------------------------------------------------------------------
- */
+/* --- segments --- */
 
 static void on_next_made(struct post_message *message)
 {
@@ -250,8 +247,7 @@ static void forget_unretired(struct writer *writer, uint32_t segment)
     writer->unretired_count = kept;
 }
 
-/* --- one group ---------------------------------------------------------------------------------
- */
+/* --- one group --- */
 
 /* Forms the group from the queue. Items that may not have the room are answered at once. */
 static void form_group(struct writer *writer)
@@ -398,8 +394,7 @@ static void write_group(struct writer *writer)
     histogram_add(&writer->counters.group_us, now_us() - begun_us);
 }
 
-/* --- the thread --------------------------------------------------------------------------------
- */
+/* --- the thread --- */
 
 static void *run(void *owner)
 {

@@ -60,7 +60,7 @@ struct view {
     uint32_t count;
 };
 
-/* --- the store ------------------------------------------------------------------------------- */
+/* --- the store --- */
 
 /* Adds a message; its text may have any line ends. */
 static inline struct fake_message *fake_add_octets(const char *text, size_t length)
@@ -255,8 +255,7 @@ static inline void fake_answer_commit(enum status status)
     fake.commit_done = NULL;
 }
 
-/* --- the user database -------------------------------------------------------------------------
- */
+/* --- the user database --- */
 
 const char *auth_verdict_name(enum auth_verdict verdict)
 {
@@ -311,8 +310,7 @@ static inline void fake_answer_auth(enum auth_verdict verdict)
     request->on_verdict(request, fake_identify(request, verdict));
 }
 
-/* --- sessions ----------------------------------------------------------------------------------
- */
+/* --- sessions --- */
 
 #define GREETING  "+OK Restante POP3 server ready\r\n"
 #define SEND_PASS "+OK send PASS\r\n"

@@ -89,8 +89,7 @@ static void fixture_wait(struct fixture *fixture, const bool *done)
     }
 }
 
-/* --- maildrops ----------------------------------------------------------------------------------
- */
+/* --- maildrops --- */
 
 struct fixture_change {
     struct store_drop_change change;
@@ -131,8 +130,7 @@ __attribute__((unused)) static enum status fixture_remove(struct fixture *fixtur
     return fixture_change_drop(fixture, &drop, "", store_drop_remove);
 }
 
-/* --- delivering ---------------------------------------------------------------------------------
- */
+/* --- delivering --- */
 
 struct fixture_delivery {
     struct fixture_answer answer;
@@ -205,8 +203,7 @@ __attribute__((unused)) static uint64_t fixture_deliver(struct fixture *fixture,
     return uid;
 }
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 
 struct fixture_open_request {
     struct store_open_request request;
@@ -258,8 +255,7 @@ __attribute__((unused)) static uint32_t fixture_count(struct fixture *fixture, u
     return count;
 }
 
-/* --- expunging ----------------------------------------------------------------------------------
- */
+/* --- expunging --- */
 
 static void fixture_on_commit(void *owner, enum status status)
 {

@@ -307,8 +307,7 @@ Test(auth_login, a_login_adds_the_credentials_that_are_missing)
     account_db_close(&db);
 }
 
-/* --- with other settings and other databases ----------------------------------------------------
- */
+/* --- with other settings and other databases --- */
 
 Test(auth_login_settings, exempts_loopback_when_told_to)
 {

@@ -95,8 +95,7 @@ Test(auth_recipient, fills_in_who_it_is)
     auth_lookup_cancel(&probe.lookup); /* harmless */
 }
 
-/* --- a database that blocks --------------------------------------------------------------------
- */
+/* --- a database that blocks --- */
 
 /* Knows demo@localhost, at once or late; fails for broken@localhost. */
 struct slow_passdb {

@@ -158,7 +158,7 @@ Test(importer, maildir_names_begin_with_their_time)
     cr_expect_not(importer_maildir_time("9999999999999999999.x", &ms));
 }
 
-/* --- folders ---------------------------------------------------------------------------------- */
+/* --- folders --- */
 
 static char folder[] = "/tmp/restante-test-importer-XXXXXX";
 

@@ -49,8 +49,7 @@ static void end(void)
 
 TestSuite(index, .init = start, .fini = end);
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events --- */
 
 static struct message_entry entry_of(uint64_t uid, uint32_t segment, uint64_t blob,
                                      const char *uidl)
@@ -120,8 +119,7 @@ static void name_drop(uint64_t drop, uint64_t sequence, enum delta_kind kind, ch
                  STATUS_OK);
 }
 
-/* --- questions
- * ------------------------------------------------------------------------------------ */
+/* --- questions --- */
 
 static struct index_state begin(void)
 {
@@ -175,8 +173,7 @@ static enum status drop_row(uint64_t drop, struct index_drop *out_drop, bool *ou
     return status;
 }
 
-/* --- tests
- * ---------------------------------------------------------------------------------------- */
+/* --- tests --- */
 
 Test(index, a_new_one_has_no_position)
 {

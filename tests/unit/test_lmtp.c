@@ -20,7 +20,7 @@
 #define MESSAGE_MAX    1000 /* SIZE here */
 #define RECIPIENTS_MAX 4
 
-/* --- the fake store -------------------------------------------------------------------------- */
+/* --- the fake store --- */
 
 struct store_delivery {
     struct store_client *client;
@@ -137,7 +137,7 @@ static void run_fake_store(void)
     }
 }
 
-/* --- the fake user database ------------------------------------------------------------------ */
+/* --- the fake user database --- */
 
 static struct auth_lookup *lookup_due;
 static unsigned lookups_cancelled;
@@ -181,7 +181,7 @@ void auth_lookup_cancel(struct auth_lookup *lookup)
 /* The worker's other protocol is not part of this program. */
 const struct session_protocol pop3_protocol = {.name = "pop3"};
 
-/* --- a session ------------------------------------------------------------------------------- */
+/* --- a session --- */
 
 static struct config config = {
     .hostname = "mail.example",
@@ -346,7 +346,7 @@ static void expect_content(const char *content)
     cr_assert_eq(memcmp(fake.content, content, fake.content_length), 0);
 }
 
-/* --- commands -------------------------------------------------------------------------------- */
+/* --- commands --- */
 
 Test(lmtp, answers_the_small_commands)
 {
@@ -418,7 +418,7 @@ Test(lmtp, refuses_recipients_while_the_store_takes_no_mail)
     expect("451 4.3.0|503 5.5.1");
 }
 
-/* --- messages -------------------------------------------------------------------------------- */
+/* --- messages --- */
 
 Test(lmtp, delivers_with_trace_headers_and_answers_once_for_each_recipient)
 {
@@ -548,7 +548,7 @@ Test(lmtp, refuses_bare_line_feeds_where_it_is_set_to)
     cr_assert_eq(fake.committed, 0);
 }
 
-/* --- chunks ---------------------------------------------------------------------------------- */
+/* --- chunks --- */
 
 Test(lmtp, takes_chunks_as_they_are)
 {
@@ -615,7 +615,7 @@ Test(lmtp, forgets_chunks_at_rset)
     cr_assert(fake.begun == 2 && fake.aborted == 1 && fake.committed == 1);
 }
 
-/* --- the end --------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 static void wait_for_end(void)
 {

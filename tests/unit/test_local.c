@@ -55,8 +55,7 @@ Test(local, survives_a_restart)
     fixture_end(&fixture);
 }
 
-/* --- locks -------------------------------------------------------------------------------------
- */
+/* --- locks --- */
 
 static enum status try_open(struct fixture *fixture, uint64_t drop, enum store_lock_policy policy)
 {
@@ -175,8 +174,7 @@ Test(local, whoever_hears_the_answer_finds_the_maildrop_free)
     fixture_end(&fixture);
 }
 
-/* --- views -------------------------------------------------------------------------------------
- */
+/* --- views --- */
 
 Test(local, a_view_does_not_change_whatever_happens)
 {
@@ -256,8 +254,7 @@ Test(local, a_large_maildrop_is_opened_by_the_lookup_thread)
     fixture_end(&fixture);
 }
 
-/* --- delivering --------------------------------------------------------------------------------
- */
+/* --- delivering --- */
 
 Test(local, one_copy_serves_all_recipients)
 {

@@ -143,7 +143,7 @@ static char *listing(struct fixture *from, uint64_t id)
     return text;
 }
 
-/* --- nothing lost ----------------------------------------------------------------------------- */
+/* --- nothing lost --- */
 
 Test(recover, after_a_kill_everything_answered_is_there)
 {
@@ -198,8 +198,7 @@ Test(recover, a_position_at_the_start_of_an_applied_group_doubles_nothing)
     cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
 }
 
-/* --- torn tails --------------------------------------------------------------------------------
- */
+/* --- torn tails --- */
 
 Test(recover, a_tail_cut_anywhere_loses_only_the_last_group)
 {
@@ -305,8 +304,7 @@ Test(recover, files_made_ahead_or_half_begun_are_no_part_of_the_log)
     }
 }
 
-/* --- damage in the middle -----------------------------------------------------------------------
- */
+/* --- damage in the middle --- */
 
 Test(recover, damage_in_the_middle_costs_what_it_hits_and_is_counted)
 {
@@ -359,8 +357,7 @@ Test(recover, a_wiped_stretch_is_gone_round)
     cr_assert_eq(quarantined(), 1);
 }
 
-/* --- the index is disposable
- * ----------------------------------------------------------------------- */
+/* --- the index is disposable --- */
 
 static void fill(void)
 {
@@ -519,8 +516,7 @@ Test(recover, a_segment_that_is_lost_is_reported_and_the_rest_served)
     cr_assert(count > 10 && count < 20);
 }
 
-/* --- compaction's records
- * --------------------------------------------------------------------------- */
+/* --- compaction's records --- */
 
 struct raw_item {
     struct writer_item item;
@@ -627,8 +623,7 @@ Test(recover, a_rebuild_does_not_read_retired_segments)
     cr_assert_eq(quarantined(), 0);
 }
 
-/* --- sequences
- * -------------------------------------------------------------------------------------- */
+/* --- sequences --- */
 
 Test(recover, no_sequence_is_given_out_twice_whatever_was_lost)
 {
@@ -652,8 +647,7 @@ Test(recover, no_sequence_is_given_out_twice_whatever_was_lost)
     fixture_open(&copy);
 }
 
-/* --- blobs
- * ------------------------------------------------------------------------------------------- */
+/* --- blobs --- */
 
 static void make_blob_file(const char *name)
 {
