@@ -39,8 +39,8 @@ void index_close(struct index **index);
 struct index_state {
     struct log_position position; /* where a replay goes on; all zero: from the beginning */
     bool stored;                  /* false: a new index, that has never been applied to */
-    uint64_t next_sequence;       /* none above or at it has been given out when the volume was started */
-    bool clean;                   /* the last apply was that of an orderly end */
+    uint64_t next_sequence; /* none above or at it has been given out when the volume was started */
+    bool clean;             /* the last apply was that of an orderly end */
     uint64_t maildrops, messages, octets;
 };
 

@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-#define INDEX_LOOKS 2 /* an expunge leaves the delta for the index at most once between two looks \
+#define INDEX_LOOKS \
+    2 /* an expunge leaves the delta for the index at most once between two looks \
                        */
 
 static enum status add_claim(struct local *local, struct local_uidl *claim)

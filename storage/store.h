@@ -35,13 +35,13 @@ struct store_drop {
 /* --- the store as a whole: main thread --- */
 
 struct store_config {
-    const char *path;           /* the store's directory; one volume in `volume/` below it */
-    uint64_t segment_size;      /* octets; 0: default */
-    uint64_t blob_min;          /* octets; 0: default */
-    uint64_t map_size;          /* octets; 0: default */
-    uint32_t checkpoint_ms;     /* 0: default */
+    const char *path;            /* the store's directory; one volume in `volume/` below it */
+    uint64_t segment_size;       /* octets; 0: default */
+    uint64_t blob_min;           /* octets; 0: default */
+    uint64_t map_size;           /* octets; 0: default */
+    uint32_t checkpoint_ms;      /* 0: default */
     uint64_t message_octets_max; /* a message larger than this is refused; 0: default (64 MiB) */
-    uint64_t body_memory;       /* octets of bodies in memory at once; 0: default (256 MiB) */
+    uint64_t body_memory;        /* octets of bodies in memory at once; 0: default (256 MiB) */
 };
 
 /* Opens, recovers and starts. On failure nothing is left running and `out_error` names the cure. */
@@ -53,15 +53,16 @@ void store_close(struct store **store);
 /* Rebuilds the index from the log alone; the store must not be open. Same numbers, sizes, order and
  * unique-ids. `on_progress` (NULL allowed) is told octets read and octets in all. */
 MUST_CHECK enum status store_rebuild(const struct store_config *config,
-                                     void (*on_progress)(void *owner, uint64_t done, uint64_t total),
+                                     void (*on_progress)(void *owner, uint64_t done,
+                                                         uint64_t total),
                                      void *owner, struct error *out_error);
 
 struct store_numbers {
     uint64_t maildrops, messages, octets; /* as of the last checkpoint */
     uint64_t segments, log_octets;
     uint64_t delta_events, delta_octets;
-    uint64_t checkpoint_lag_events;       /* published, not yet in the index */
-    uint64_t checkpoint_lag_ms;           /* age of the oldest of them */
+    uint64_t checkpoint_lag_events; /* published, not yet in the index */
+    uint64_t checkpoint_lag_ms;     /* age of the oldest of them */
     uint64_t checkpoints, checkpoint_us_sum;
     uint64_t map_octets, map_used_octets; /* LMDB */
     uint64_t quarantined;                 /* damaged places recovery went round */
@@ -80,8 +81,8 @@ struct store_client {
     struct store *store;
     struct loop *loop;
     struct post_box *box; /* answers arrive here */
-    uint32_t inflight;    /* requests not yet answered, detached ones too: the loop must run until 0 */
-    void *own;            /* the store's; freed by store_close */
+    uint32_t inflight; /* requests not yet answered, detached ones too: the loop must run until 0 */
+    void *own;         /* the store's; freed by store_close */
 };
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,
                        struct post_box *box);
@@ -136,7 +137,7 @@ struct store_message {
     uint64_t wire_length;   /* octets RETR sends, terminator included */
     uint64_t header_length; /* wire octets up to and with the empty line */
     int64_t received_ms;
-    unsigned flags;         /* enum wire_flag */
+    unsigned flags; /* enum wire_flag */
 };
 uint32_t store_view_count(const struct view *view);
 uint64_t store_view_octets(const struct view *view);
@@ -149,7 +150,8 @@ size_t store_view_uidl(const struct view *view, uint32_t index, char out[STORAGE
 
 /* --- a message's bytes --- */
 
-#define STORE_INLINE_MAX 16384 /* octets: smaller ranges are read and verified, larger ones sent by extent */
+#define STORE_INLINE_MAX \
+    16384 /* octets: smaller ranges are read and verified, larger ones sent by extent */
 
 enum store_range_kind {
     STORE_RANGE_BUFFER, /* in the request's own buffer */
@@ -171,9 +173,9 @@ struct store_fetch {
     struct view *view;
     uint32_t index;
     uint64_t offset, length; /* of the wire form; within it (asserted) */
-    uint8_t *buffer;         /* room for `length` octets, or NULL; only used before the call returns */
+    uint8_t *buffer; /* room for `length` octets, or NULL; only used before the call returns */
     struct store_range range; /* out, the caller's */
-    struct loop_op op;       /* the store's, for a cold read */
+    struct loop_op op;        /* the store's, for a cold read */
     void *own;
 };
 /*

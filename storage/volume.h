@@ -30,15 +30,16 @@ struct segment_table;
 
 struct volume_config {
     const char *path;
-    struct disk *disk;         /* NULL: the real one */
-    uint64_t segment_size;     /* octets; 0: default */
-    uint64_t blob_min;         /* octets; 0: default */
-    uint64_t map_size;         /* octets of the index's address space; 0: default (256 GiB) */
-    uint64_t delta_max;        /* octets of memory; 0: default (256 MiB) */
-    uint32_t checkpoint_ms;    /* time between checkpoints; 0: default (5,000) */
+    struct disk *disk;          /* NULL: the real one */
+    uint64_t segment_size;      /* octets; 0: default */
+    uint64_t blob_min;          /* octets; 0: default */
+    uint64_t map_size;          /* octets of the index's address space; 0: default (256 GiB) */
+    uint64_t delta_max;         /* octets of memory; 0: default (256 MiB) */
+    uint32_t checkpoint_ms;     /* time between checkpoints; 0: default (5,000) */
     uint64_t checkpoint_octets; /* log octets that trigger one; 0: default (64 MiB) */
-    uint32_t checkpoint_events; /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
-    uint64_t space_reserve;    /* octets kept free for expunge and checkpoint; 0: two segments */
+    uint32_t
+        checkpoint_events;  /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
+    uint64_t space_reserve; /* octets kept free for expunge and checkpoint; 0: two segments */
 };
 
 /* Owner: the store. Members are immutable after start unless they say otherwise. */
@@ -55,13 +56,13 @@ struct volume {
     struct writer *writer;
     struct checkpoint *checkpoint;
     struct blob_thread *blobs;
-    _Atomic uint64_t next_blob;     /* ids never reused: starts at the writer's first sequence */
-    _Atomic uint64_t next_drop;     /* maildrop ids never reused: starts there likewise */
-    _Atomic int64_t memory_left;    /* octets for bodies held in memory */
-    _Atomic bool read_only;         /* set once by writer or checkpointer, never cleared */
+    _Atomic uint64_t next_blob;  /* ids never reused: starts at the writer's first sequence */
+    _Atomic uint64_t next_drop;  /* maildrop ids never reused: starts there likewise */
+    _Atomic int64_t memory_left; /* octets for bodies held in memory */
+    _Atomic bool read_only;      /* set once by writer or checkpointer, never cleared */
     uint32_t segment_start, segment_count; /* newest segment, and how many, when it was started */
     uint64_t log_octets, quarantined;      /* of them; damaged places that recovery went round */
-    _Atomic bool space_low;         /* below the soft limit: deliveries are refused, expunges are not */
+    _Atomic bool space_low; /* below the soft limit: deliveries are refused, expunges are not */
 };
 
 /*

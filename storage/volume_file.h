@@ -25,6 +25,6 @@ void volume_file_encode(const struct volume_identity *identity, uint8_t out[VOLU
 
 /* Any octets. STATUS_CORRUPT; STATUS_UNSUPPORTED: sound, but of a newer format. */
 MUST_CHECK enum status volume_file_decode(const uint8_t *data, size_t length,
-                                       struct volume_identity *out_identity);
+                                          struct volume_identity *out_identity);
 
 #endif
