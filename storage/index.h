@@ -67,7 +67,8 @@ void index_set_next_sequence(struct index *index, uint64_t next_sequence);
 /* The end of a rebuild: what it kept of expunges that were met before their messages can go. */
 MUST_CHECK enum status index_finish_rebuild(struct index *index);
 
-/* Clears the slots of readers whose process died; when that fails, they are left for the next time. */
+/* Clears the slots of readers whose process died; when that fails, they are left for the next time.
+ */
 void index_check_readers(struct index *index);
 void index_numbers(struct index *index, struct kv_numbers *out_numbers); /* any thread */
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The storage contract: open a maildrop, list it, where are a message's bytes, deliver, expunge. It is
- * asynchronous throughout, because a distributed back end follows; the local one mostly answers at
- * once.
+ * The storage contract: open a maildrop, list it, where are a message's bytes, deliver, expunge. It
+ * is asynchronous throughout, because a distributed back end follows; the local one mostly answers
+ * at once.
  *
- * Every call on a request returns either its final status, and is over (the callback is not called),
- * or STATUS_PENDING, and `on_done` is called exactly once, later, on the loop of the request's client,
- * never inside the call. A request lives in its owner and must stay there until answered.
+ * Every call on a request returns either its final status, and is over (the callback is not
+ * called), or STATUS_PENDING, and `on_done` is called exactly once, later, on the loop of the
+ * request's client, never inside the call. A request lives in its owner and must stay there until
+ * answered.
  *
  * Unless it says otherwise a function belongs to the worker that owns the client.
  */
@@ -72,7 +73,8 @@ struct store_numbers {
 void store_numbers(struct store *store, struct store_numbers *out_numbers);
 const struct writer_counters *store_writer_counters(struct store *store); /* any thread */
 
-/* Writes everything published to the index now and waits: for tests, CLI and a clean exit. Blocking. */
+/* Writes everything published to the index now and waits: for tests, CLI and a clean exit.
+ * Blocking. */
 MUST_CHECK enum status store_checkpoint(struct store *store, struct error *out_error);
 
 /* --- a worker's end --- */
@@ -124,8 +126,8 @@ void store_open_cancel(struct store_open_request *request);
 /* Releases the maildrop at once and the view when no fetch of it is pending. NULLs. */
 void store_view_close(struct view **view);
 
-/* Keeps a lease alive: call at least every STORE_LEASE_RENEW_MS. The local back end's never runs out.
- * STATUS_LOST when the lock has been taken over. */
+/* Keeps a lease alive: call at least every STORE_LEASE_RENEW_MS. The local back end's never runs
+ * out. STATUS_LOST when the lock has been taken over. */
 #define STORE_LEASE_RENEW_MS 30000
 MUST_CHECK enum status store_view_renew(struct view *view);
 
@@ -180,13 +182,13 @@ struct store_fetch {
 };
 /*
  * Where the octets are. Whole messages of up to STORE_INLINE_MAX octets are verified before this
- * answers; cold ones of up to the blob limit are read and verified too (STATUS_PENDING); larger warm
- * ones and blobs come as an extent, verified when written and by scrubbing. STATUS_CORRUPT: this
- * message is damaged; others are not. A pending fetch keeps the view alive.
+ * answers; cold ones of up to the blob limit are read and verified too (STATUS_PENDING); larger
+ * warm ones and blobs come as an extent, verified when written and by scrubbing. STATUS_CORRUPT:
+ * this message is damaged; others are not. A pending fetch keeps the view alive.
  *
- * A part of a message (for TOP): of one of up to STORE_INLINE_MAX octets the whole is verified, of a
- * larger one nothing. Ranges of up to STORE_INLINE_MAX octets always come as memory (buffer or memory),
- * never as an extent.
+ * A part of a message (for TOP): of one of up to STORE_INLINE_MAX octets the whole is verified, of
+ * a larger one nothing. Ranges of up to STORE_INLINE_MAX octets always come as memory (buffer or
+ * memory), never as an extent.
  */
 MUST_CHECK enum status store_fetch(struct store_fetch *fetch);
 /* Gives a pending fetch up; it is answered all the same, with STATUS_CANCELLED. */
@@ -197,11 +199,12 @@ void store_fetch_cancel(struct store_fetch *fetch);
 struct store_commit; /* the store's: it outlives the session that asked */
 
 /*
- * Expunges the messages at `indexes` (count > 0) in one durable step and then releases the maildrop:
- * commit, unlock, answer, in this order. Takes the view over (NULLs it) whatever it returns. A commit
- * always runs to its end; store_commit_detach only stops the answer from being delivered.
- * Answers: STATUS_OK; STATUS_LOST (nothing removed); STATUS_READ_ONLY or STATUS_NO_SPACE (nothing
- * removed); STATUS_UNKNOWN (repeating is harmless). Always STATUS_PENDING unless memory is short.
+ * Expunges the messages at `indexes` (count > 0) in one durable step and then releases the
+ * maildrop: commit, unlock, answer, in this order. Takes the view over (NULLs it) whatever it
+ * returns. A commit always runs to its end; store_commit_detach only stops the answer from being
+ * delivered. Answers: STATUS_OK; STATUS_LOST (nothing removed); STATUS_READ_ONLY or STATUS_NO_SPACE
+ * (nothing removed); STATUS_UNKNOWN (repeating is harmless). Always STATUS_PENDING unless memory is
+ * short.
  */
 MUST_CHECK enum status store_commit(struct view **view, const uint32_t *indexes, uint32_t count,
                                     void (*on_done)(void *owner, enum status status), void *owner,
@@ -240,7 +243,8 @@ struct store_delivery_events {
 MUST_CHECK enum status store_delivery_admits(struct store_client *client);
 
 /* STATUS_NO_MEMORY, STATUS_NO_SPACE (soft limit), STATUS_READ_ONLY, STATUS_INVALID (bad uidl),
- * STATUS_TOO_BIG (size_hint), STATUS_LIMIT (the index is behind: later it works; commit answers it too). */
+ * STATUS_TOO_BIG (size_hint), STATUS_LIMIT (the index is behind: later it works; commit answers it
+ * too). */
 MUST_CHECK enum status store_delivery_begin(struct store_client *client,
                                             const struct store_delivery_info *info,
                                             const struct store_delivery_events *events, void *owner,

@@ -4,9 +4,9 @@
  *
  *   volume/  VOLUME  lock  segments/00000001.seg ...  blobs/ab/<id>.blob  index/  lost+found/
  *
- * The VOLUME file (storage/volume_file.h) says format version, volume id, epoch and checksum key, and
- * is written once (the epoch is raised when a backup is restored). `lock` is held by flock(2): a
- * second process is refused.
+ * The VOLUME file (storage/volume_file.h) says format version, volume id, epoch and checksum key,
+ * and is written once (the epoch is raised when a backup is restored). `lock` is held by flock(2):
+ * a second process is refused.
  */
 #ifndef STORAGE_VOLUME_H
 #define STORAGE_VOLUME_H
@@ -67,15 +67,15 @@ struct volume {
 
 /*
  * Makes the directory and VOLUME when there is none, reads it otherwise, takes the lock. Nothing is
- * started yet. STATUS_BUSY: another process has it; STATUS_UNSUPPORTED: a newer format, or a network or
- * FUSE file system; STATUS_CORRUPT: VOLUME is damaged, or missing where there are
+ * started yet. STATUS_BUSY: another process has it; STATUS_UNSUPPORTED: a newer format, or a
+ * network or FUSE file system; STATUS_CORRUPT: VOLUME is damaged, or missing where there are
  * segments. `config` is copied.
  */
 MUST_CHECK enum status volume_open(const struct volume_config *config, struct volume **out_volume,
                                    struct error *out_error);
 
-/* The name of a file system that is no place for a volume, by the type that statfs(2) gives: its locks,
- * syncs or descriptors do not hold what we rely on. NULL for all others. Pure. */
+/* The name of a file system that is no place for a volume, by the type that statfs(2) gives: its
+ * locks, syncs or descriptors do not hold what we rely on. NULL for all others. Pure. */
 const char *volume_refused_file_system(uint64_t type);
 
 /* Recovers (storage/recover.h), then starts writer, blob thread and checkpointer. */

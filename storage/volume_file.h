@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The octets of the VOLUME file: who a volume is. The layout is in storage/README.md. Pure; any thread.
+ * The octets of the VOLUME file: who a volume is. The layout is in storage/README.md. Pure; any
+ * thread.
  */
 #ifndef STORAGE_VOLUME_FILE_H
 #define STORAGE_VOLUME_FILE_H
