@@ -59,7 +59,9 @@ struct delta_event {
 
 struct delta;
 
+/* An empty one that is full above `octets_max`. STATUS_NO_MEMORY. */
 MUST_CHECK enum status delta_create(uint64_t octets_max, struct delta **out_delta);
+/* After writer, checkpointer and all readers. NULL inside is allowed; NULLs. */
 void delta_destroy(struct delta **delta);
 
 /* Where a durable group stands in the log. A checkpoint that ends inside a group stores the start
@@ -112,6 +114,7 @@ enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, cons
 void delta_set_due(struct delta *delta, uint64_t events, uint64_t log_octets,
                    void (*on_due)(void *owner), void *owner);
 
+/* What it holds now; any thread. */
 uint64_t delta_octets(const struct delta *delta);
 uint64_t delta_events(const struct delta *delta);
 /* When the oldest group that is still here was published (monotonic milliseconds); 0: there is

@@ -76,7 +76,9 @@ void index_numbers(struct index *index, struct kv_numbers *out_numbers); /* any 
 
 struct index_reader;
 
+/* STATUS_NO_MEMORY. */
 MUST_CHECK enum status index_reader_create(struct index *index, struct index_reader **out_reader);
+/* Outside of a snapshot. NULL inside is allowed; NULLs. */
 void index_reader_destroy(struct index_reader **reader);
 
 /* Takes a snapshot, ended by index_end. */

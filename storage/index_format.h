@@ -35,24 +35,31 @@ struct index {
     uint64_t next_sequence; /* for the state; 0: leave what is there */
 };
 
+/* Keys. A unique-id's has 8 + length octets, which index_uidl_key returns. */
 void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id);
 uint64_t index_get_id(const uint8_t *data);
 void index_message_key(uint64_t maildrop, uint64_t uid, uint8_t out[INDEX_MESSAGE_KEY_SIZE]);
 size_t index_uidl_key(uint64_t maildrop, const char *uidl, size_t length,
                       uint8_t out[INDEX_UIDL_KEY_MAX]);
 
+/* Values. Each encode returns the octets written, or always writes the size of its array; each
+ * decode answers STATUS_CORRUPT for anything that encode cannot have written, as far as can be
+ * seen. A message's row: */
 size_t index_encode_message(uint64_t maildrop, const struct message_entry *entry,
                             uint8_t out[INDEX_MESSAGE_MAX]);
 /* STATUS_CORRUPT when the check does not match key and value. */
 MUST_CHECK enum status index_decode_message(struct kv_bytes key, struct kv_bytes value,
                                             struct message_entry *out_entry);
 
+/* A maildrop's row. */
 size_t index_encode_drop(const struct index_drop *drop, uint8_t out[INDEX_DROP_MAX]);
 MUST_CHECK enum status index_decode_drop(struct kv_bytes value, struct index_drop *out_drop);
 
+/* A segment's or blob's row. */
 void index_encode_file(const struct index_file *file, uint8_t out[INDEX_FILE_SIZE]);
 MUST_CHECK enum status index_decode_file(struct kv_bytes value, struct index_file *out_file);
 
+/* The state. */
 void index_encode_state(const struct index_state *state, uint8_t out[INDEX_STATE_SIZE]);
 MUST_CHECK enum status index_decode_state(struct kv_bytes value, struct index_state *out_state);
 

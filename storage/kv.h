@@ -62,6 +62,7 @@ struct kv_bytes {
 
 /* --- transactions --- */
 
+/* Waits while another thread writes. */
 MUST_CHECK enum status kv_begin_write(struct kv *kv, struct kv_txn **out_txn);
 /* Ends it whatever comes of it, and NULLs. STATUS_OK: durable. Anything else: not done, or unknown.
  */
@@ -69,6 +70,7 @@ MUST_CHECK enum status kv_commit(struct kv_txn **txn);
 /* Ends a write transaction without effect, or a read transaction. NULL inside is allowed. */
 void kv_abort(struct kv_txn **txn);
 
+/* Takes a snapshot. STATUS_LIMIT: too many readers. */
 MUST_CHECK enum status kv_begin_read(struct kv *kv, struct kv_txn **out_txn);
 /* Gives the snapshot up, keeping the reader's slot; then takes a new one. */
 void kv_park(struct kv_txn *txn);

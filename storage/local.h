@@ -55,6 +55,7 @@ struct local_view {
     uint32_t references; /* its owner's and one for each pending fetch */
 };
 
+/* store_open and store_rebuild for this back end. */
 enum status local_open(const struct store_config *config, struct store **out_store,
                        struct error *out_error);
 enum status local_rebuild(const struct store_config *config,
@@ -73,6 +74,7 @@ MUST_CHECK enum status local_client_get(struct store_client *client,
 /* The operations, by file; each is one of struct store_ops. */
 extern const struct store_ops local_ops;
 
+/* local_open.c: opening, views; the contracts are those of store.h. */
 enum status local_open_drop(struct store_open_request *request);
 void local_open_cancel(struct store_open_request *request);
 void local_view_close(struct view *view);
@@ -83,20 +85,24 @@ size_t local_view_uidl(const struct view *view, uint32_t index, char out[STORAGE
 /* A reference less; the last one frees it. The lock is not touched. */
 void local_view_release(struct local_view *view);
 
+/* local_fetch.c: a message's octets. */
 enum status local_fetch(struct store_fetch *fetch);
 void local_fetch_cancel(struct store_fetch *fetch);
 
+/* local_commit.c: expunging. */
 enum status local_commit(struct view *view, const uint32_t *indexes, uint32_t count,
                          void (*on_done)(void *owner, enum status status), void *owner,
                          struct store_commit **out_commit);
 void local_commit_detach(struct store_commit *commit);
 
+/* local_drop.c: maildrops. */
 enum status local_drop_create(struct store_drop_change *change);
 enum status local_drop_rename(struct store_drop_change *change);
 enum status local_drop_remove(struct store_drop_change *change);
 /* Whether a maildrop has been removed, or is being. Any thread. */
 bool local_drop_is_removed(struct local *local, uint64_t maildrop);
 
+/* local_deliver.c: delivering. */
 enum status local_delivery_admits(struct store_client *client);
 enum status local_delivery_begin(struct store_client *client,
                                  const struct store_delivery_info *info,

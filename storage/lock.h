@@ -13,6 +13,7 @@
 
 struct lock_table;
 
+/* STATUS_NO_MEMORY. */
 MUST_CHECK enum status lock_table_create(struct lock_table **out_table);
 void lock_table_destroy(struct lock_table **table); /* NULL inside is allowed; NULLs */
 

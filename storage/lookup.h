@@ -23,6 +23,7 @@ struct lookup_request {
     struct maildrop *result; /* the asker's when STATUS_OK */
 };
 
+/* Starts the thread, with a reader of its own. */
 MUST_CHECK enum status lookup_start(struct volume *volume, struct lookup **out_lookup,
                                     struct error *out_error);
 /* Answers what it was asked, then ends. NULL inside is allowed; NULLs. */

@@ -88,6 +88,7 @@ MUST_CHECK enum status maildrop_merge(struct maildrop_reader *reader, uint64_t i
 
 /* --- looking into it: any thread --- */
 
+/* What store_view_message and store_view_uidl say; `index` from 0, asserted to be in range. */
 void maildrop_message(const struct maildrop *maildrop, uint32_t index,
                       struct store_message *out_message);
 size_t maildrop_uidl(const struct maildrop *maildrop, uint32_t index,

@@ -126,9 +126,9 @@ void store_open_cancel(struct store_open_request *request);
 /* Releases the maildrop at once and the view when no fetch of it is pending. NULLs. */
 void store_view_close(struct view **view);
 
+#define STORE_LEASE_RENEW_MS 30000
 /* Keeps a lease alive: call at least every STORE_LEASE_RENEW_MS. The local back end's never runs
  * out. STATUS_LOST when the lock has been taken over. */
-#define STORE_LEASE_RENEW_MS 30000
 MUST_CHECK enum status store_view_renew(struct view *view);
 
 /* --- what a view holds: pure look-ups, fixed for its life --- */
