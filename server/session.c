@@ -373,8 +373,14 @@ static void arm_idle(struct session *session, int64_t due_ms)
     deadline_arm(loop_wheel(session->worker->loop), &session->idle, due_ms);
 }
 
+static uint32_t shorter_timeout_ms(const struct session *session)
+{
+    return session->idle_timeout_ms < session->stall_timeout_ms ? session->idle_timeout_ms
+                                                                : session->stall_timeout_ms;
+}
+
 /* Output is queued: as long as the peer takes some of it the session is neither idle nor stalled.
- */
+ * It may also be a reply that is out a moment later: the next look is not after the idle time. */
 static void look_for_stall(struct session *session, int64_t now_ms)
 {
     uint64_t sent = conn_octets_sent(&session->conn);
@@ -385,7 +391,9 @@ static void look_for_stall(struct session *session, int64_t now_ms)
         session_abort(session, "stalled");
         return;
     }
-    arm_idle(session, now_ms + session->stall_timeout_ms / STALL_LOOKS + 1);
+    uint32_t look_ms = session->stall_timeout_ms / STALL_LOOKS + 1;
+    uint32_t shorter_ms = shorter_timeout_ms(session);
+    arm_idle(session, now_ms + (look_ms < shorter_ms ? look_ms : shorter_ms));
 }
 
 /* Commands only note the time; this timer comes round now and then and looks, which is cheaper than
@@ -398,9 +406,7 @@ static void on_idle_due(struct deadline *deadline)
         look_for_stall(session, now_ms);
         return;
     }
-    uint32_t shorter_ms = session->idle_timeout_ms < session->stall_timeout_ms
-                              ? session->idle_timeout_ms
-                              : session->stall_timeout_ms;
+    uint32_t shorter_ms = shorter_timeout_ms(session);
     if (session->closing || session->waiting) {
         /* The server's own delay is not the client's idleness. */
         session->active_ms = now_ms;
@@ -479,8 +485,5 @@ void session_accept(struct worker_listener *listener, int fd, const struct addre
               peer, local);
     conn_start(&session->conn);
     session->protocol->on_start(session);
-    uint32_t first_ms = session->idle_timeout_ms < session->stall_timeout_ms
-                            ? session->idle_timeout_ms
-                            : session->stall_timeout_ms;
-    arm_idle(session, session->started_ms + first_ms);
+    arm_idle(session, session->started_ms + shorter_timeout_ms(session));
 }
