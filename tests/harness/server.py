@@ -85,6 +85,11 @@ class Server:
 
     def start(self, wait=True):
         """Starts the process and waits until it says that it serves; returns self."""
+        if not (settings.BUILD / "restanted").exists():
+            raise ServerFailed(
+                f"there is no restanted in {settings.BUILD}: build it, or name the folder"
+                " in RESTANTE_BUILD"
+            )
         self.listening = {}
         self._ready.clear()
         environment = {**os.environ, **self.sanitizer_environment(), **self.environment}

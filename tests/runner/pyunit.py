@@ -22,6 +22,8 @@ class Result(unittest.TestResult):
         super().__init__()
         self.passed = 0
         self.bad = []
+        self.problems = []
+        self.reason = None
 
     def startTest(self, test):
         super().startTest(test)
