@@ -333,15 +333,16 @@ static enum status fill_new_index(struct recover *recover, struct recovery *reco
     return status;
 }
 
+/* `spent`: the highest sequence that the old index knew of, which the log may not have any more. */
 static enum status rebuild(struct volume *volume, const struct recover_options *options,
-                           const char *why, uint64_t next_sequence, struct recovery *recovery,
+                           const char *why, uint64_t spent, struct recovery *recovery,
                            struct error *out_error)
 {
     char path[VOLUME_PATH_MAX + 8];
     struct recover recover = {.volume = volume,
                               .options = options,
                               .replay = {.volume = volume},
-                              .state = {.next_sequence = next_sequence},
+                              .state = {.next_sequence = spent},
                               .out_error = out_error};
     (void)stpcpy(stpcpy(path, volume->index_path), ".new");
     report_rebuild(volume, why);
@@ -459,10 +460,12 @@ enum status recover_run(struct volume *volume, const struct recover_options *opt
         status = recover_index(&recover, out_recovery, &why);
     }
     bool quiet = recover.state.clean && recover.replay.groups == 0 && why == NULL;
-    uint64_t next_sequence = recover.state.next_sequence;
+    uint64_t spent = recover.state.next_sequence > recover.state.position.sequence
+                         ? recover.state.next_sequence
+                         : recover.state.position.sequence;
     deinit(&recover);
     if (why != NULL) {
-        status = rebuild(volume, options, why, next_sequence, out_recovery, out_error);
+        status = rebuild(volume, options, why, spent, out_recovery, out_error);
     }
     if (status == STATUS_OK && !quiet) {
         status = orphan_clear(volume, out_recovery->quarantined == 0, &out_recovery->lost_blobs,

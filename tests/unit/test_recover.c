@@ -8,8 +8,10 @@
 #include "storage/index.h"
 #include "storage/record.h"
 #include "storage/recover.h"
+#include "tests/unit/fake_disk.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 
 static struct fixture fixture, copy;
@@ -707,4 +709,94 @@ Test(recover, with_damage_in_the_log_an_orphan_is_only_moved)
     cr_assert_eq(quarantined(), 1);
     cr_assert_not(exists("blobs/34/0000000000001234.blob"));
     cr_assert(exists("lost+found/0000000000001234.blob"));
+}
+
+/* --- the tail is settled first ---------------------------------------------------------------------- */
+
+/* With the nth step of a kind failing; nth 0: none. */
+static enum status recover_with(struct fake_disk *disk, enum fake_disk_kind kind, uint32_t nth,
+                                struct recovery *out_recovery)
+{
+    char path[128];
+    struct volume *volume = NULL;
+    struct recover_options options = {0};
+    snprintf(path, sizeof path, "%s/volume", copy.path);
+    struct volume_config config = {.path = path, .disk = &disk->disk, .map_size = 1 << 30};
+    cr_assert_eq(volume_open(&config, &volume, NULL), STATUS_OK);
+    if (nth > 0) {
+        fake_disk_fail(disk, kind, nth, EIO, false);
+    }
+    enum status status = recover_run(volume, &options, out_recovery, NULL);
+    volume_close(&volume);
+    return status;
+}
+
+static void remove_closed_copy(void)
+{
+    post_box_deinit(&copy.box);
+    (void)nftw(copy.path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+Test(recover, syncs_the_tail_before_it_reads_it)
+{
+    struct fake_disk disk;
+    struct recovery recovery;
+    bool synced = false;
+    fixture_deliver(&fixture, drop, "a");
+    crash();
+    fake_disk_init(&disk);
+    cr_assert_eq(recover_with(&disk, FAKE_DISK_READ, 0, &recovery), STATUS_OK);
+    for (size_t i = 0; i < disk.step_count; i++) {
+        const struct fake_disk_step *step = &disk.steps[i];
+        if (strstr(step->path, ".seg") == NULL) {
+            continue;
+        }
+        synced = synced || step->kind == FAKE_DISK_SYNC_DATA;
+        cr_assert(step->kind != FAKE_DISK_READ || synced);
+        cr_assert_neq(step->kind, FAKE_DISK_WRITE);
+    }
+    cr_assert(synced);
+    cr_assert_eq(recovery.groups, 2);
+    recover_free(&recovery);
+    fake_disk_deinit(&disk);
+    remove_closed_copy();
+}
+
+Test(recover, shows_nothing_when_the_tail_cannot_be_synced)
+{
+    struct fake_disk disk;
+    struct recovery recovery;
+    fixture_deliver(&fixture, drop, "a");
+    crash();
+    fake_disk_init(&disk);
+    cr_assert_eq(recover_with(&disk, FAKE_DISK_SYNC_DATA, 1, &recovery), STATUS_IO);
+    cr_assert_eq(recovery.groups, 0);
+    recover_free(&recovery);
+    fake_disk_deinit(&disk);
+    open_copy(); /* another start may have more luck */
+    cr_assert_eq(fixture_count(&copy, drop), 1);
+}
+
+Test(recover, fails_whole_whichever_read_fails)
+{
+    fixture_deliver(&fixture, drop, "a");
+    fixture_deliver(&fixture, drop, "b");
+    crash();
+    bool struck = true;
+    for (uint32_t nth = 1; struck; nth++) {
+        struct fake_disk disk;
+        struct recovery recovery;
+        fake_disk_init(&disk);
+        enum status status = recover_with(&disk, FAKE_DISK_READ, nth, &recovery);
+        struck = false;
+        for (size_t i = 0; i < disk.step_count; i++) {
+            struck =
+                struck || (disk.steps[i].kind == FAKE_DISK_READ && disk.steps[i].errno_value != 0);
+        }
+        cr_assert_eq(status, struck ? STATUS_IO : STATUS_OK);
+        recover_free(&recovery);
+        fake_disk_deinit(&disk);
+    }
+    open_copy();
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
 }
