@@ -169,7 +169,10 @@ static void on_closed(struct conn *conn, enum status reason)
     client_connect(client);
 }
 
-static const struct conn_events client_events = {on_input, on_input_end, on_drained, on_closed};
+static const struct conn_events client_events = {.on_input = on_input,
+                                                 .on_input_end = on_input_end,
+                                                 .on_drained = on_drained,
+                                                 .on_closed = on_closed};
 
 static int connect_to(const struct address *server)
 {

@@ -20,6 +20,7 @@ struct doc {
     bool failed; /* memory was short: something is missing */
 };
 
+/* A new document is its maker's, to be freed; when memory is short it is empty and says so. */
 void doc_object(struct doc *out_doc); /* an empty {} */
 void doc_array(struct doc *out_doc);  /* an empty [] */
 void doc_free(struct doc *doc);       /* harmless twice and on zeroed ones */

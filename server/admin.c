@@ -323,7 +323,10 @@ static void on_closed(struct conn *conn, enum status reason)
 
 static void conn_open(struct admin *admin, int fd)
 {
-    static const struct conn_events events = {on_input, on_input_end, on_drained, on_closed};
+    static const struct conn_events events = {.on_input = on_input,
+                                              .on_input_end = on_input_end,
+                                              .on_drained = on_drained,
+                                              .on_closed = on_closed};
     static const struct address nobody;
     struct admin_conn *client = calloc(1, sizeof *client);
     if (client == NULL) {

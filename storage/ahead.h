@@ -28,8 +28,10 @@ struct ahead_request {
     struct error error;
 };
 
+/* Starts the thread; answers are posted to `reply_box`, whose owner is the asker. STATUS_NO_MEMORY. */
 MUST_CHECK enum status ahead_create(struct disk *disk, const char *segments_path,
                                     struct post_box *reply_box, struct ahead **out_ahead);
+/* Asks for the next segment. The request is the thread's until its message comes back. */
 void ahead_ask(struct ahead *ahead, struct ahead_request *request);
 /* Ends the thread, after it has answered what it was asked. NULL is allowed; NULLs. */
 void ahead_destroy(struct ahead **ahead);

@@ -62,6 +62,7 @@ MUST_CHECK enum status body_add_header(struct body *body, const char *data, size
  * above. Also while on_writable is awaited, which then does not come. */
 MUST_CHECK enum status body_finish(struct body *body);
 
+/* Who is told what body_add and body_finish have left pending. Before either of them. */
 void body_set_callbacks(struct body *body, void (*on_writable)(void *owner),
                         void (*on_finished)(void *owner, enum status status), void *owner);
 

@@ -16,7 +16,9 @@ struct checksum_key {
     uint8_t octets[CHECKSUM_KEY_SIZE];
 };
 
+/* Plain, for message bodies and blobs. */
 uint64_t checksum_body(const void *data, size_t length);
+/* Keyed with the volume's secret, for what the log itself is made of. */
 uint64_t checksum_keyed(const struct checksum_key *key, const void *data, size_t length);
 
 /* The body checksum of octets that come in pieces; equal to checksum_body of the whole. */

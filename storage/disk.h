@@ -40,6 +40,7 @@ struct disk {
 /* The operating system's own. Immutable, any thread. */
 struct disk *disk_real(void);
 
+/* open(2), close-on-exec. The caller owns `*out_fd` and ends it with disk_close. */
 MUST_CHECK enum status disk_open(struct disk *disk, const char *path, int flags, mode_t mode,
                                  int *out_fd, struct error *out_error);
 /* Writes all of `iov` (whose entries may be changed) at `offset`, in several calls if need be. */
@@ -54,12 +55,16 @@ MUST_CHECK enum status disk_read_now(int fd, void *data, size_t length, uint64_t
 /* Whether the range seems to be in the page cache: probes a few octets of it. Never blocks. */
 bool disk_range_warm(int fd, uint64_t offset, uint64_t length);
 
+/* fdatasync(2). A failure must not be followed by another try: the kernel has dropped the pages. */
 MUST_CHECK enum status disk_sync_data(struct disk *disk, int fd, const char *path,
                                       struct error *out_error);
+/* Makes the names in a directory durable: after creating, renaming or removing a file there. */
 MUST_CHECK enum status disk_sync_directory(struct disk *disk, const char *path,
                                            struct error *out_error);
+/* Replaces `to`, at once and whole; durable only after a sync of the directory. */
 MUST_CHECK enum status disk_rename(struct disk *disk, const char *from, const char *to,
                                    struct error *out_error);
+/* Removes the name. STATUS_NOT_FOUND when there is none. */
 MUST_CHECK enum status disk_unlink(struct disk *disk, const char *path, struct error *out_error);
 /* STATUS_OK also when the directory is there already. */
 MUST_CHECK enum status disk_mkdir(struct disk *disk, const char *path, mode_t mode,

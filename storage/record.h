@@ -105,14 +105,18 @@ size_t record_delivered_size(const struct record_delivered *delivered,
 size_t record_encode_delivered(const struct record_delivered *delivered,
                                const struct record_recipient *recipients, uint8_t *out);
 #define RECORD_EXPUNGED_SIZE(count) (12u + 8u * (size_t)(count))
+/* One maildrop's uids; returns the octets written, RECORD_EXPUNGED_SIZE. */
 size_t record_encode_expunged(uint64_t maildrop, const uint64_t *uids, uint32_t count,
                               uint8_t *out);
 #define RECORD_DROP_SIZE(name_length) (10u + (size_t)(name_length))
+/* A maildrop created, changed or (no name) removed; returns RECORD_DROP_SIZE. */
 size_t record_encode_drop(uint64_t maildrop, struct record_bytes name, uint8_t *out);
 #define RECORD_MANIFEST_SIZE(count) (32u + 4u * (size_t)(count))
+/* `manifest` and its list of segment ids; returns RECORD_MANIFEST_SIZE. */
 size_t record_encode_manifest(const struct record_manifest *manifest, const uint32_t *unretired,
                               uint8_t *out);
 #define RECORD_RETIRED_SIZE 4u
+/* Returns RECORD_RETIRED_SIZE. */
 size_t record_encode_retired(uint32_t segment, uint8_t *out);
 
 /* Writes the header with the checksum of `meta` in it and its own; `header->meta_checksum` is

@@ -21,6 +21,7 @@ struct segment {
     struct disk *disk;
 };
 
+/* One reference more, for somebody who has one. Any thread. */
 void segment_hold(struct segment *segment);
 /* Closes the file with the last reference; NULL is allowed. It fits a sendq_hold. */
 void segment_release(void *segment);
@@ -28,10 +29,12 @@ void segment_release(void *segment);
 /* The open segments of a volume, by id, opened when first asked for. Any thread; a mutex inside. */
 struct segment_table;
 
+/* An empty table over two directories, whose paths are copied. STATUS_NO_MEMORY. */
 MUST_CHECK enum status segment_table_create(struct disk *disk, const char *segments_path,
                                             const char *blobs_path,
                                             struct segment_table **out_table,
                                             struct error *out_error);
+/* Lets its own references go; readers keep theirs. NULLs. */
 void segment_table_destroy(struct segment_table **table);
 
 /* Returns a reference (the caller's) to segment `id`. STATUS_NOT_FOUND when the file is gone: the

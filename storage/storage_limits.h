@@ -14,7 +14,7 @@
 #define STORAGE_GROUP_OCTETS_MAX     (16u << 20)  /* octets that share one sync */
 #define STORAGE_META_MAX             (9u << 20)   /* octets: STORAGE_EXPUNGE_MAX uids */
 #define STORAGE_CHECKPOINT_EVENTS    32768 /* events of one index transaction, design section 5 */
-#define STORAGE_SEQUENCE_STEP        (1u << 20) /* sequences skipped at each open: none comes twice */
+#define STORAGE_SEQUENCE_STEP        (1u << 20) /* skipped at each open: none comes twice */
 #define STORAGE_SEGMENTS_MAX         65536      /* of one volume: 16 TiB at the default size */
 #define STORAGE_OPEN_FILES_MAX       4096 /* segments and blobs kept open for the next reader */
 #define STORAGE_MAP_SIZE_DEFAULT     (256ull << 30) /* octets of address space for the index */

@@ -22,6 +22,7 @@ struct volume_identity {
     struct checksum_key key;
 };
 
+/* The octets of the VOLUME file, checksum included. Pure. */
 void volume_file_encode(const struct volume_identity *identity, uint8_t out[VOLUME_FILE_SIZE]);
 
 /* Any octets. STATUS_CORRUPT; STATUS_UNSUPPORTED: sound, but of a newer format. */

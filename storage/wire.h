@@ -38,6 +38,7 @@ struct wire_encoder {
     bool line_is_cr; /* the line so far is one CR: with a LF it is the empty line */
 };
 
+/* Begins a message. */
 void wire_init(struct wire_encoder *encoder);
 
 /* The most octets that `length` input octets can become in one wire_encode. */

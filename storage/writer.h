@@ -92,7 +92,9 @@ void writer_stop(struct writer **writer);
  */
 void writer_submit(struct writer *writer, struct writer_item *item);
 
+/* Written by the writer, readable by any thread while it lives. */
 const struct writer_counters *writer_counters(const struct writer *writer);
+/* Whether a failure has ended all writing until restart. */
 bool writer_read_only(const struct writer *writer); /* any thread */
 /* The end of the published log; any thread. */
 struct log_position writer_position(const struct writer *writer);
