@@ -28,7 +28,7 @@ struct ahead_request {
     struct error error;
 };
 
-/* Starts the thread; answers are posted to `reply_box`, whose owner is the asker. STATUS_NO_MEMORY. */
+/* Starts the thread; answers are posted to `reply_box`, the asker's. STATUS_NO_MEMORY. */
 MUST_CHECK enum status ahead_create(struct disk *disk, const char *segments_path,
                                     struct post_box *reply_box, struct ahead **out_ahead);
 /* Asks for the next segment. The request is the thread's until its message comes back. */
