@@ -12,8 +12,7 @@
  * task at the end of the turn. The functions of conn.h only note what is wanted and queue that
  * task.
  */
-#include "io/conn.h"
-
+#include "io/conn_private.h"
 #include "io/io_limits.h"
 
 #include <assert.h>
@@ -23,29 +22,30 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-enum { STATE_NEW, STATE_OPEN, STATE_FINISHING, STATE_LINGERING, STATE_CLOSING };
-
 void conn_host_init(struct conn_host *host, struct loop *loop)
 {
     memset(host, 0, sizeof *host);
     host->loop = loop;
     sendq_pools_init(&host->pools);
+    list_init(&host->handshakes);
+    loop_task_init(&host->handshake_task, conn_tls_run_handshakes);
 }
 
 void conn_host_deinit(struct conn_host *host)
 {
     assert(host->conn_count == 0);
+    loop_task_cancel(&host->handshake_task);
     sendq_pools_deinit(&host->pools);
 }
 
 /* The end */
 
-static void begin_close(struct conn *conn, enum status reason)
+void conn_close_now(struct conn *conn, enum status reason)
 {
-    if (conn->own.state == STATE_CLOSING) {
+    if (conn->own.state == CONN_CLOSING) {
         return;
     }
-    conn->own.state = STATE_CLOSING;
+    conn->own.state = CONN_CLOSING;
     conn->own.reason = reason;
     deadline_disarm(loop_wheel(conn->host->loop), &conn->own.linger);
     loop_close(conn->host->loop, &conn->own.close, conn->fd);
@@ -54,7 +54,7 @@ static void begin_close(struct conn *conn, enum status reason)
 /* The last operation to be answered ends the conn; a cold read may outlast the socket. */
 static void end_if_idle(struct conn *conn)
 {
-    if (conn->own.state != STATE_CLOSING || loop_op_busy(&conn->own.close) ||
+    if (conn->own.state != CONN_CLOSING || loop_op_busy(&conn->own.close) ||
         loop_op_busy(&conn->own.send) || loop_op_busy(&conn->own.receive)) {
         return;
     }
@@ -64,6 +64,9 @@ static void end_if_idle(struct conn *conn)
     sendq_clear(&conn->output, reason == STATUS_OK ? STATUS_CANCELLED : reason);
     free(conn->own.held);
     conn->own.held = NULL;
+    if (conn->own.tls != NULL) {
+        conn_tls_release(conn);
+    }
     conn->host->conn_count--;
     conn->events->on_closed(conn, reason); /* the conn may be gone after this */
 }
@@ -75,17 +78,20 @@ static void on_close_done(struct loop_op *op, enum status status, size_t octets)
 
 static void on_linger_due(struct deadline *deadline)
 {
-    begin_close(list_entry(deadline, struct conn, own.linger), STATUS_OK);
+    conn_close_now(list_entry(deadline, struct conn, own.linger), STATUS_OK);
 }
 
 /* All output has been taken by the kernel: our FIN. What the peer still sends is discarded, because
  * a close with input unread makes the kernel send a reset, which can overtake the last reply. */
-static void begin_linger(struct conn *conn)
+void conn_linger(struct conn *conn)
 {
+    if (conn->own.tls != NULL) {
+        conn_tls_finish(conn);
+    }
     (void)shutdown(conn->fd, SHUT_WR); /* if the peer is gone, the receive will say so */
-    conn->own.state = STATE_LINGERING;
+    conn->own.state = CONN_LINGERING;
     if (conn->own.peer_ended) {
-        begin_close(conn, STATUS_OK);
+        conn_close_now(conn, STATUS_OK);
         return;
     }
     struct loop *loop = conn->host->loop;
@@ -94,29 +100,49 @@ static void begin_linger(struct conn *conn)
 
 /* Input */
 
-static bool wants_input(const struct conn *conn)
+static enum conn_receiving wanted_now(const struct conn *conn)
 {
-    return conn->own.state != STATE_OPEN || !conn->own.paused;
+    if (conn->own.state == CONN_NEW || conn->own.state == CONN_CLOSING || conn->own.peer_ended) {
+        return CONN_RECEIVING_NOTHING;
+    }
+    if (conn->own.tls != NULL) {
+        return conn_tls_wants(conn);
+    }
+    if (conn->own.state != CONN_OPEN || !conn->own.paused) {
+        return CONN_RECEIVING_OCTETS;
+    }
+    return conn->own.fin_seen ? CONN_RECEIVING_NOTHING : CONN_RECEIVING_END;
 }
 
-/* Has the operation in flight that the state calls for: a receive, or while input is paused a watch
- * for the peer's end. */
-static void receive_as_wanted(struct conn *conn)
+static void receive(struct conn *conn, enum conn_receiving what)
 {
     struct loop *loop = conn->host->loop;
-    if (conn->own.state == STATE_NEW || conn->own.state == STATE_CLOSING || conn->own.peer_ended) {
-        return;
-    }
-    if (loop_op_busy(&conn->own.receive)) {
-        if (conn->own.watching && wants_input(conn)) {
-            loop_cancel(loop, &conn->own.receive); /* its answer brings us here again */
-        }
-    } else if (wants_input(conn)) {
-        conn->own.watching = false;
+    conn->own.receiving = (uint8_t)what;
+    switch (what) {
+    case CONN_RECEIVING_OCTETS:
         loop_receive(loop, &conn->own.receive, conn->fd, conn->mode);
-    } else if (!conn->own.fin_seen) {
-        conn->own.watching = true;
+        break;
+    case CONN_RECEIVING_END:
         loop_watch(loop, &conn->own.receive, conn->fd);
+        break;
+    case CONN_RECEIVING_READINESS:
+        loop_wait_readable(loop, &conn->own.receive, conn->fd);
+        break;
+    case CONN_RECEIVING_NOTHING:
+        break;
+    }
+}
+
+/* What is in flight is ended for the sake of input only: a pause lets it be until something comes.
+ */
+void conn_receive_as_wanted(struct conn *conn)
+{
+    enum conn_receiving wanted = wanted_now(conn);
+    if (!loop_op_busy(&conn->own.receive)) {
+        receive(conn, wanted);
+    } else if (wanted != conn->own.receiving &&
+               (wanted == CONN_RECEIVING_OCTETS || wanted == CONN_RECEIVING_READINESS)) {
+        loop_cancel(conn->host->loop, &conn->own.receive); /* its answer brings us here again */
     }
 }
 
@@ -124,7 +150,7 @@ static void receive_as_wanted(struct conn *conn)
 static void hold(struct conn *conn, const uint8_t *data, size_t length)
 {
     if (length > CONN_HELD_MAX - conn->own.held_length) {
-        begin_close(conn, STATUS_TOO_BIG);
+        conn_close_now(conn, STATUS_TOO_BIG);
         return;
     }
     size_t needed = conn->own.held_length + length;
@@ -136,7 +162,7 @@ static void hold(struct conn *conn, const uint8_t *data, size_t length)
         }
         uint8_t *grown = realloc(conn->own.held, capacity);
         if (grown == NULL) {
-            begin_close(conn, STATUS_NO_MEMORY);
+            conn_close_now(conn, STATUS_NO_MEMORY);
             return;
         }
         conn->own.held = grown;
@@ -158,7 +184,11 @@ static size_t offer(struct conn *conn, const uint8_t *data, size_t length)
 {
     size_t taken = conn->events->on_input(conn, data, length);
     assert(taken <= length);
-    return conn->own.state == STATE_OPEN ? length - taken : 0;
+    if (taken < length && conn->own.tls != NULL && conn_tls_refuses_output(conn)) {
+        conn_tls_injected(conn); /* behind the command that asked for TLS */
+        return 0;
+    }
+    return conn->own.state == CONN_OPEN ? length - taken : 0;
 }
 
 static void offer_held(struct conn *conn)
@@ -177,30 +207,23 @@ static void offer_held(struct conn *conn)
     conn->own.held_length = left;
 }
 
-static void tell_input_end(struct conn *conn)
+void conn_tell_input_end(struct conn *conn)
 {
-    if (conn->own.state == STATE_OPEN && conn->own.peer_ended && !conn->own.end_told &&
+    if (conn->own.state == CONN_OPEN && conn->own.peer_ended && !conn->own.end_told &&
         !conn->own.paused && !conn->own.offer_held) {
         conn->own.end_told = true;
         conn->events->on_input_end(conn, conn->own.held_length);
     }
 }
 
-static void on_data(struct loop_op *op, const uint8_t *data, size_t length)
+void conn_take_input(struct conn *conn, const uint8_t *data, size_t length)
 {
-    struct conn *conn = list_entry(op, struct conn, own.receive);
     counter_add(&conn->host->counters.octets_in, length);
-    if (conn->own.state != STATE_OPEN) {
-        return; /* ending: discarded */
-    }
     if (conn->own.paused || conn->own.offer_held) {
         hold(conn, data, length);
-        if (conn->own.paused && conn->own.state == STATE_OPEN) {
-            loop_cancel(conn->host->loop, op);
-        }
     } else if (conn->own.held != NULL) {
         hold(conn, data, length);
-        if (conn->own.state == STATE_OPEN) {
+        if (conn->own.state == CONN_OPEN) {
             offer_held(conn);
         }
     } else {
@@ -211,15 +234,31 @@ static void on_data(struct loop_op *op, const uint8_t *data, size_t length)
     }
 }
 
+static void on_data(struct loop_op *op, const uint8_t *data, size_t length)
+{
+    struct conn *conn = list_entry(op, struct conn, own.receive);
+    if (conn->own.state != CONN_OPEN) {
+        return; /* ending: discarded */
+    }
+    if (conn->own.tls != NULL) {
+        conn_tls_injected(conn);
+        return;
+    }
+    bool was_paused = conn->own.paused;
+    conn_take_input(conn, data, length);
+    if (was_paused && conn->own.state == CONN_OPEN) {
+        loop_cancel(conn->host->loop, op);
+    }
+}
+
 static void watch_done(struct conn *conn, enum status status)
 {
-    conn->own.watching = false;
     if (status == STATUS_EOF) {
         conn->own.fin_seen = true; /* the receive will meet it, in its place behind the input */
     } else if (status != STATUS_CANCELLED) {
-        begin_close(conn, status);
+        conn_close_now(conn, status);
     }
-    receive_as_wanted(conn);
+    conn_receive_as_wanted(conn);
 }
 
 static void receive_done(struct conn *conn, enum status status)
@@ -227,27 +266,29 @@ static void receive_done(struct conn *conn, enum status status)
     switch (status) {
     case STATUS_OK:
     case STATUS_CANCELLED:
-        receive_as_wanted(conn);
+        conn_receive_as_wanted(conn);
         break;
     case STATUS_EOF:
         conn->own.peer_ended = true;
-        if (conn->own.state == STATE_LINGERING) {
-            begin_close(conn, STATUS_OK);
+        if (conn->own.state == CONN_LINGERING) {
+            conn_close_now(conn, STATUS_OK);
         }
-        tell_input_end(conn);
+        conn_tell_input_end(conn);
         break;
     default:
         /* After our FIN nothing is owed any more: many clients answer it with a reset. */
-        begin_close(conn, conn->own.state == STATE_LINGERING ? STATUS_OK : status);
+        conn_close_now(conn, conn->own.state == CONN_LINGERING ? STATUS_OK : status);
     }
 }
 
 static void on_receive_done(struct loop_op *op, enum status status, size_t octets)
 {
     struct conn *conn = list_entry(op, struct conn, own.receive);
-    if (conn->own.state == STATE_CLOSING) {
+    if (conn->own.state == CONN_CLOSING) {
         end_if_idle(conn);
-    } else if (conn->own.watching) {
+    } else if (conn->own.tls != NULL && conn_tls_receive_done(conn, status)) {
+        return;
+    } else if (conn->own.receiving == CONN_RECEIVING_END) {
         watch_done(conn, status);
     } else {
         receive_done(conn, status);
@@ -256,13 +297,14 @@ static void on_receive_done(struct loop_op *op, enum status status, size_t octet
 
 /* Output */
 
-static void run_output(struct conn *conn);
-
-static void tell_drained(struct conn *conn)
+void conn_tell_drained(struct conn *conn)
 {
+    if (conn->own.tls != NULL && conn_tls_refuses_output(conn)) {
+        return;
+    }
     bool low =
         conn->own.was_full && conn->output.sources == 0 && conn->output.octets <= CONN_OUTPUT_LOW;
-    if (conn->own.state == STATE_OPEN && (low || sendq_empty(&conn->output))) {
+    if (conn->own.state == CONN_OPEN && (low || sendq_empty(&conn->output))) {
         conn->own.was_full = false;
         conn->events->on_drained(conn);
     }
@@ -306,7 +348,7 @@ static void read_cold(struct conn *conn, const struct sendq_extent *extent)
     enum status status = sendq_reserve_front(&conn->output, length, &conn->own.read_block);
     if (status != STATUS_OK) {
         conn->own.read_block = NULL;
-        begin_close(conn, status);
+        conn_close_now(conn, status);
         return;
     }
     loop_read(conn->host->loop, &conn->own.send, extent->fd, conn->own.read_block, length,
@@ -334,7 +376,7 @@ static bool fill_from_reader(struct conn *conn)
     size_t length = 0;
     enum status status = sendq_reserve_front(&conn->output, SENDQ_RESERVE_MAX, &data);
     if (status != STATUS_OK) {
-        begin_close(conn, status);
+        conn_close_now(conn, status);
         return false;
     }
     status = reader->fill(reader, data, SENDQ_RESERVE_MAX, &length);
@@ -352,15 +394,19 @@ static bool fill_from_reader(struct conn *conn)
         return false;
     default:
         sendq_commit_front(&conn->output, 0);
-        begin_close(conn, status);
+        conn_close_now(conn, status);
         return false;
     }
 }
 
 static void run_output(struct conn *conn)
 {
+    if (conn->own.tls != NULL && !conn_tls_sends_clear(conn)) {
+        conn_tls_output(conn);
+        return;
+    }
     bool changed = false; /* a reader ended without another octet */
-    while (!loop_op_busy(&conn->own.send) && conn->own.state < STATE_LINGERING) {
+    while (!loop_op_busy(&conn->own.send) && conn->own.state < CONN_LINGERING) {
         switch (sendq_front(&conn->output)) {
         case SENDQ_OCTETS:
             send_octets(conn);
@@ -375,15 +421,18 @@ static void run_output(struct conn *conn)
             changed = true;
             break;
         case SENDQ_EMPTY:
-            if (conn->own.state == STATE_FINISHING) {
-                begin_linger(conn);
+            if (conn->own.state == CONN_FINISHING) {
+                conn_linger(conn);
                 return;
+            }
+            if (conn->own.tls != NULL) {
+                conn_tls_flushed(conn);
             }
             if (!changed) {
                 return;
             }
             changed = false;
-            tell_drained(conn);
+            conn_tell_drained(conn);
             break;
         }
     }
@@ -394,7 +443,7 @@ static void read_done(struct conn *conn, enum status status, size_t octets)
     conn->own.read_block = NULL;
     if (status != STATUS_OK) {
         /* An extent that reaches beyond its file is stored data gone wrong, not the peer's end. */
-        begin_close(conn, status == STATUS_EOF ? STATUS_CORRUPT : status);
+        conn_close_now(conn, status == STATUS_EOF ? STATUS_CORRUPT : status);
         return;
     }
     counter_add(&conn->host->counters.octets_read, octets);
@@ -406,24 +455,26 @@ static void sent(struct conn *conn, enum status status, size_t octets)
 {
     bool is_file = sendq_front(&conn->output) == SENDQ_EXTENT;
     if (status != STATUS_OK) {
-        begin_close(conn, is_file && status == STATUS_EOF ? STATUS_CORRUPT : status);
+        conn_close_now(conn, is_file && status == STATUS_EOF ? STATUS_CORRUPT : status);
         return;
     }
     struct conn_counters *counters = &conn->host->counters;
     counter_add(is_file ? &counters->octets_sendfile : &counters->octets_copied, octets);
     conn->own.octets_sent += octets;
     sendq_sent(&conn->output, octets);
-    tell_drained(conn);
+    conn_tell_drained(conn);
 }
 
 static void on_send_done(struct loop_op *op, enum status status, size_t octets)
 {
     struct conn *conn = list_entry(op, struct conn, own.send);
-    if (conn->own.state == STATE_CLOSING) {
+    if (conn->own.state == CONN_CLOSING) {
         end_if_idle(conn);
         return;
     }
-    if (conn->own.read_block != NULL) {
+    if (conn->own.tls != NULL && conn_tls_owns_send(conn)) {
+        conn_tls_send_done(conn, status, octets);
+    } else if (conn->own.read_block != NULL) {
         read_done(conn, status, octets);
     } else {
         sent(conn, status, octets);
@@ -438,20 +489,23 @@ static void on_task(struct loop_task *task)
     struct conn *conn = list_entry(task, struct conn, own.task);
     if (conn->own.offer_held) {
         conn->own.offer_held = false;
-        if (conn->own.state == STATE_OPEN && !conn->own.paused) {
+        if (conn->own.state == CONN_OPEN && !conn->own.paused) {
             if (conn->own.held != NULL) {
                 offer_held(conn);
             }
-            receive_as_wanted(conn);
-            tell_input_end(conn);
+            conn_receive_as_wanted(conn);
+            conn_tell_input_end(conn);
         }
+    }
+    if (conn->own.tls != NULL) {
+        conn_tls_turn(conn);
     }
     run_output(conn);
 }
 
-static void queue_task(struct conn *conn)
+void conn_queue_task(struct conn *conn)
 {
-    if (conn->own.state != STATE_CLOSING) {
+    if (conn->own.state != CONN_CLOSING) {
         loop_defer(conn->host->loop, &conn->own.task);
     }
 }
@@ -469,7 +523,7 @@ void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_rece
     conn->mode = mode;
     conn->peer = *peer;
     conn->local = *local;
-    conn->own.state = STATE_NEW;
+    conn->own.state = CONN_NEW;
     conn->own.receive.on_data = on_data;
     conn->own.receive.on_done = on_receive_done;
     conn->own.send.on_done = on_send_done;
@@ -482,31 +536,36 @@ void conn_init(struct conn *conn, struct conn_host *host, int fd, enum loop_rece
 
 void conn_start(struct conn *conn)
 {
-    if (conn->own.state == STATE_NEW) {
-        conn->own.state = STATE_OPEN;
-        receive_as_wanted(conn);
+    if (conn->own.state == CONN_NEW) {
+        conn->own.state = CONN_OPEN;
+        conn_receive_as_wanted(conn);
     }
 }
 
 bool conn_ending(const struct conn *conn)
 {
-    return conn->own.state >= STATE_FINISHING;
+    return conn->own.state >= CONN_FINISHING;
+}
+
+static bool refuses_output(const struct conn *conn)
+{
+    return conn_ending(conn) || (conn->own.tls != NULL && conn_tls_refuses_output(conn));
 }
 
 /* Queues what a sendq_ call has added, or ends the conn when it had no memory. */
 static enum status queued(struct conn *conn, enum status status)
 {
     if (status == STATUS_OK) {
-        queue_task(conn);
+        conn_queue_task(conn);
     } else if (status == STATUS_NO_MEMORY) {
-        begin_close(conn, status);
+        conn_close_now(conn, status);
     }
     return status;
 }
 
 enum status conn_write(struct conn *conn, const void *data, size_t length)
 {
-    if (conn_ending(conn)) {
+    if (refuses_output(conn)) {
         return STATUS_CANCELLED;
     }
     return queued(conn, sendq_copy(&conn->output, data, length));
@@ -514,7 +573,7 @@ enum status conn_write(struct conn *conn, const void *data, size_t length)
 
 enum status conn_reserve(struct conn *conn, size_t length, uint8_t **out_data)
 {
-    if (conn_ending(conn)) {
+    if (refuses_output(conn)) {
         return STATUS_CANCELLED;
     }
     return queued(conn, sendq_reserve(&conn->output, length, out_data));
@@ -536,9 +595,9 @@ enum status conn_send_memory(struct conn *conn, const void *data, size_t length,
                              struct sendq_hold hold_by)
 {
     enum status status = STATUS_CANCELLED;
-    if (!conn_ending(conn) && length > 0) {
+    if (!refuses_output(conn) && length > 0) {
         status = queued(conn, sendq_borrow(&conn->output, data, length, hold_by));
-    } else if (!conn_ending(conn)) {
+    } else if (!refuses_output(conn)) {
         release(&hold_by);
         return STATUS_OK;
     }
@@ -551,7 +610,7 @@ enum status conn_send_memory(struct conn *conn, const void *data, size_t length,
 enum status conn_send_extent(struct conn *conn, const struct sendq_extent *extent)
 {
     enum status status = STATUS_CANCELLED;
-    if (!conn_ending(conn)) {
+    if (!refuses_output(conn)) {
         status = queued(conn, sendq_extent(&conn->output, extent));
     }
     if (status != STATUS_OK) {
@@ -563,7 +622,7 @@ enum status conn_send_extent(struct conn *conn, const struct sendq_extent *exten
 enum status conn_send_reader(struct conn *conn, struct sendq_reader *reader)
 {
     enum status status = STATUS_CANCELLED;
-    if (!conn_ending(conn)) {
+    if (!refuses_output(conn)) {
         status = queued(conn, sendq_reader(&conn->output, reader));
     }
     if (status != STATUS_OK) {
@@ -574,12 +633,12 @@ enum status conn_send_reader(struct conn *conn, struct sendq_reader *reader)
 
 void conn_reader_ready(struct conn *conn)
 {
-    queue_task(conn);
+    conn_queue_task(conn);
 }
 
 uint64_t conn_output_pending(const struct conn *conn)
 {
-    return conn->output.octets;
+    return conn->output.octets + (conn->own.tls == NULL ? 0 : conn_tls_staged(conn));
 }
 
 bool conn_output_full(struct conn *conn)
@@ -601,7 +660,7 @@ void conn_input_resume(struct conn *conn)
     if (conn->own.paused) {
         conn->own.paused = false;
         conn->own.offer_held = true;
-        queue_task(conn);
+        conn_queue_task(conn);
     }
 }
 
@@ -615,15 +674,19 @@ void conn_finish(struct conn *conn)
     if (conn_ending(conn)) {
         return;
     }
-    conn->own.state = STATE_FINISHING;
+    if (conn->own.tls != NULL && !conn_tls_established(conn)) {
+        conn_close_now(conn, STATUS_OK); /* nobody to say anything to */
+        return;
+    }
+    conn->own.state = CONN_FINISHING;
     conn->own.paused = false;
     conn->own.offer_held = false;
     drop_held(conn);
-    receive_as_wanted(conn);
-    queue_task(conn);
+    conn_receive_as_wanted(conn);
+    conn_queue_task(conn);
 }
 
 void conn_abort(struct conn *conn, enum status reason)
 {
-    begin_close(conn, reason);
+    conn_close_now(conn, reason);
 }

@@ -30,7 +30,7 @@
 
 #define CONN_PIECE_MAX  (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
 #define CONN_READ_PIECE SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
-#define CONN_OUTPUT_HIGH                                                                         \
+#define CONN_OUTPUT_HIGH \
     (64 * 1024)                     /* queued copied octets above which conn_output_full says so \
                                      */
 #define CONN_OUTPUT_LOW (16 * 1024) /* on_drained is called when it falls to this */
@@ -94,7 +94,7 @@ struct conn {
     struct sendq output;
     struct address peer, local; /* data: a proxy preface may replace them */
     struct {
-        struct loop_op receive, send, close; /* receive: also the watch while input is paused */
+        struct loop_op receive, send, close; /* see enum conn_receiving; send: a cold read, too */
         struct loop_task task; /* the end of the turn: offer held input, send output */
         struct deadline linger;
         uint8_t *held; /* input offered but not taken; NULL when none */
@@ -104,7 +104,9 @@ struct conn {
         uint64_t octets_sent;
         enum status reason;
         uint8_t state;
-        bool paused, offer_held, peer_ended, end_told, was_full, watching, fin_seen;
+        uint8_t receiving;   /* what `receive` is doing: enum conn_receiving */
+        uint8_t tls_failure; /* enum tls_failure */
+        bool paused, offer_held, peer_ended, end_told, was_full, fin_seen;
     } own;
 };
 

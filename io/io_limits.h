@@ -6,7 +6,7 @@
 #define IO_IO_LIMITS_H
 
 /* mem */
-#define MEM_ARENA_BLOCK_FIRST                                                                   \
+#define MEM_ARENA_BLOCK_FIRST \
     1024                          /* octets; a session's small strings fit into the first block \
                                    */
 #define MEM_ARENA_BLOCK_MAX 32768 /* octets a block grows to by doubling */
@@ -42,11 +42,22 @@
 #define LISTEN_KEEPALIVE_COUNT  4      /* before it counts as gone */
 #define LISTEN_USER_TIMEOUT_MS  120000 /* output unacknowledged for so long ends it */
 
+/* tls */
+#define TLS_FILE_MAX        (1024 * 1024) /* octets of a file with certificates or a key */
+#define TLS_CHAIN_MAX       16            /* certificates behind the first; real chains have 3 */
+#define TLS_NAME_MAX        255           /* octets of a host name; RFC 1035 section 3.1 */
+#define TLS_TICKET_KEYS_MAX 16            /* keys of a ticket key file */
+#define TLS_RECORD_MAX      16384         /* octets of one record; RFC 8446 section 5.1 */
+
 /* conn */
-#define CONN_HELD_FIRST  512               /* octets of the first buffer for input not taken */
-#define CONN_HELD_MAX    (2 * 1024 * 1024) /* octets kept; above, the owner is broken: abort */
-#define CONN_PROBE_STEP  (64 * 1024)       /* octets between two looks into the page cache */
-#define CONN_BLOCKS_KEPT 64                /* free output blocks a worker keeps: 2 MiB */
-#define CONN_CHUNKS_KEPT 1024              /* free chunk headers a worker keeps */
+#define CONN_HELD_FIRST             512 /* octets of the first buffer for input not taken */
+#define CONN_HELD_MAX               (2 * 1024 * 1024) /* octets kept; above, the owner is broken: abort */
+#define CONN_PROBE_STEP             (64 * 1024)  /* octets between two looks into the page cache */
+#define CONN_TLS_INPUT_TURN         (64 * 1024)  /* octets decrypted for one connection in a turn */
+#define CONN_TLS_OUTPUT_TURN        (128 * 1024) /* octets encrypted for one: 50 us */
+#define CONN_TLS_HANDSHAKES_TURN_US 1000 /* then the next handshake waits for the next turn */
+#define CONN_TLS_KEY_UPDATES_MAX    64 /* of one peer; an honest one makes one each 2^24 records */
+#define CONN_BLOCKS_KEPT            64 /* free output blocks a worker keeps: 2 MiB */
+#define CONN_CHUNKS_KEPT            1024 /* free chunk headers a worker keeps */
 
 #endif

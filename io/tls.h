@@ -17,8 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TLS_HANDSHAKE_MS_DEFAULT    30000       /* how long a handshake may take */
-#define TLS_TICKET_ROTATE_S_DEFAULT (12 * 3600) /* a key encrypts for so long, and decrypts twice \
+#define TLS_HANDSHAKE_MS_DEFAULT 30000 /* how long a handshake may take */
+#define TLS_TICKET_ROTATE_S_DEFAULT \
+    (12 * 3600) /* a key encrypts for so long, and decrypts twice \
                                                  */
 
 /* A certificate chain (leaf first) and its private key: files, or, when the _pem members are set,
