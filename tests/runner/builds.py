@@ -22,18 +22,19 @@ KINDS = {
         {},
     ),
     "asan": (
-        ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_ndebug=false"],
+        ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_ndebug=false"],
         PROGRAMS + ["test-programs"],
         {},
     ),
     "tsan": (
-        ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_ndebug=false"],
+        ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=thread", "-Db_ndebug=false"],
         ["test-programs"],
         {},
     ),
     "fuzz": (
         [
-            "--buildtype=debugoptimized",
+            "-Ddebug=true",
+            "-Doptimization=1",
             "-Db_sanitize=address,undefined",
             "-Db_ndebug=false",
             "-Db_lundef=false",
