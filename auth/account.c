@@ -2,12 +2,12 @@
 #include "auth/account.h"
 
 #include "auth/account_record.h"
+#include "auth/account_state.h"
 #include "auth/credential.h"
 #include "auth/password.h"
 #include "auth/secret.h"
 #include "io/mem.h"
 #include "storage/bytes.h"
-#include "storage/kv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,25 +20,10 @@
 #define FORMAT         1
 #define GENERATION_KEY "generation"
 #define SECRET_KEY     "secret" /* SECRET_KEY_OCTETS random octets */
-
-struct account_db {
-    struct kv *kv;
-    unsigned accounts; /* name -> account_record.h */
-    unsigned domains;  /* domain -> accounts in it (8 octets) */
-    unsigned meta;     /* "format", "generation" (8 octets each), "secret" */
-    struct secret_key secret;
-    void (*on_change)(void *owner, const char *name);
-    void *owner;
-    char path[256];
-};
+#define TABLES         6
 
 /* --- small things ------------------------------------------------------------------------------
  */
-
-static struct kv_bytes text_bytes(const char *text)
-{
-    return (struct kv_bytes){text, strlen(text)};
-}
 
 /* A number stored under `key`, 0 when there is none. */
 static enum status get_number(struct kv_txn *txn, unsigned table, struct kv_bytes key,
@@ -74,9 +59,7 @@ static int64_t wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The domain of a valid account name, or NULL. Who makes names is auth/identity.h; this only keeps
- * the tables sound. */
-static const char *name_domain(const char *name)
+const char *account_name_domain(const char *name)
 {
     const char *at = strchr(name, '@');
     bool good = at != NULL && at != name && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
@@ -94,10 +77,10 @@ static enum status check_format(struct account_db *db, struct error *out_error)
     uint64_t format = 0;
     enum status status = kv_begin_write(db->kv, &txn);
     if (status == STATUS_OK) {
-        status = get_number(txn, db->meta, text_bytes(FORMAT_KEY), &format);
+        status = get_number(txn, db->meta, account_text(FORMAT_KEY), &format);
     }
     if (status == STATUS_OK && format == 0) {
-        status = put_number(txn, db->meta, text_bytes(FORMAT_KEY), FORMAT);
+        status = put_number(txn, db->meta, account_text(FORMAT_KEY), FORMAT);
         if (status == STATUS_OK) {
             status = kv_commit(&txn);
         }
@@ -120,7 +103,7 @@ static enum status load_secret(struct account_db *db, struct error *out_error)
     struct kv_bytes stored;
     enum status status = kv_begin_write(db->kv, &txn);
     if (status == STATUS_OK) {
-        status = kv_get(txn, db->meta, text_bytes(SECRET_KEY), &stored);
+        status = kv_get(txn, db->meta, account_text(SECRET_KEY), &stored);
     }
     if (status == STATUS_OK && stored.length == sizeof db->secret.octets) {
         memcpy(db->secret.octets, stored.data, sizeof db->secret.octets);
@@ -128,7 +111,7 @@ static enum status load_secret(struct account_db *db, struct error *out_error)
         status = STATUS_CORRUPT;
     } else if (status == STATUS_NOT_FOUND) {
         secret_key_make(&db->secret);
-        status = kv_put(txn, db->meta, text_bytes(SECRET_KEY),
+        status = kv_put(txn, db->meta, account_text(SECRET_KEY),
                         (struct kv_bytes){db->secret.octets, sizeof db->secret.octets});
         if (status == STATUS_OK) {
             status = kv_commit(&txn);
@@ -145,14 +128,18 @@ const struct secret_key *account_db_secret(const struct account_db *db)
     return &db->secret;
 }
 
+/* A table that an older program has not made is made now: it knew nothing to put there. */
 static enum status open_tables(struct account_db *db, struct error *out_error)
 {
-    enum status status = kv_table(db->kv, "accounts", &db->accounts, out_error);
-    if (status == STATUS_OK) {
-        status = kv_table(db->kv, "domains", &db->domains, out_error);
-    }
-    if (status == STATUS_OK) {
-        status = kv_table(db->kv, "meta", &db->meta, out_error);
+    const struct {
+        const char *name;
+        unsigned *table;
+    } tables[TABLES] = {{"accounts", &db->accounts}, {"masters", &db->masters},
+                        {"domains", &db->domains},   {"aliases", &db->aliases},
+                        {"drops", &db->drops},       {"meta", &db->meta}};
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < TABLES && status == STATUS_OK; i++) {
+        status = kv_table(db->kv, tables[i].name, tables[i].table, out_error);
     }
     return status;
 }
@@ -172,7 +159,7 @@ enum status account_db_open(const char *path, struct account_db **out_db, struct
     }
     (void)snprintf(db->path, sizeof db->path, "%s", path); /* cut to fit: for messages only */
     const struct kv_config config = {
-        .path = path, .map_size = AUTH_ACCOUNTS_MAP, .tables_max = 3, .mode = 0600};
+        .path = path, .map_size = AUTH_ACCOUNTS_MAP, .tables_max = TABLES, .mode = 0600};
     enum status status = kv_open(&config, &db->kv, out_error);
     if (status == STATUS_OK) {
         status = open_tables(db, out_error);
@@ -224,10 +211,11 @@ static enum status decode(struct kv_bytes name, struct kv_bytes value, struct ac
     return account_record_decode(value.data, value.length, out_account);
 }
 
-enum status account_find(struct account_db *db, const char *name, struct account *out_account)
+static enum status find_in(struct account_db *db, unsigned table, const char *name,
+                           struct account *out_account)
 {
     struct kv_txn *txn = NULL;
-    struct kv_bytes value, key = text_bytes(name);
+    struct kv_bytes value, key = account_text(name);
     if (key.length == 0 || key.length > AUTH_NAME_MAX) {
         return STATUS_NOT_FOUND;
     }
@@ -235,12 +223,23 @@ enum status account_find(struct account_db *db, const char *name, struct account
     if (status != STATUS_OK) {
         return status;
     }
-    status = kv_get(txn, db->accounts, key, &value);
+    status = kv_get(txn, table, key, &value);
     if (status == STATUS_OK) {
         status = decode(key, value, out_account);
     }
     kv_abort(&txn);
     return status;
+}
+
+enum status account_find(struct account_db *db, const char *name, struct account *out_account)
+{
+    return find_in(db, db->accounts, name, out_account);
+}
+
+enum status account_master_find(struct account_db *db, const char *name,
+                                struct account *out_account)
+{
+    return find_in(db, db->masters, name, out_account);
 }
 
 enum status account_domain_exists(struct account_db *db, const char *domain, size_t length,
@@ -276,8 +275,10 @@ enum status account_count(struct account_db *db, uint64_t *out_count)
     return status;
 }
 
-/* The first account behind `after`, in a transaction of its own. */
-static enum status find_next(struct account_db *db, const char *after, struct account *out_account)
+enum status account_next(struct account_db *db, unsigned table, const char *after,
+                         enum status (*on_entry)(void *owner, struct kv_bytes key,
+                                                 struct kv_bytes value),
+                         void *owner)
 {
     struct kv_txn *txn = NULL;
     struct kv_cursor *cursor = NULL;
@@ -290,14 +291,14 @@ static enum status find_next(struct account_db *db, const char *after, struct ac
     }
     enum status status = kv_begin_read(db->kv, &txn);
     if (status == STATUS_OK) {
-        status = kv_cursor_open(txn, db->accounts, &cursor);
+        status = kv_cursor_open(txn, table, &cursor);
     }
     if (status == STATUS_OK) {
         struct kv_bytes start = {from, (size_t)length + 1};
         status = kv_cursor_seek(cursor, start, &key, &value);
     }
     if (status == STATUS_OK) {
-        status = decode(key, value, out_account);
+        status = on_entry(owner, key, value);
     }
     if (cursor != NULL) {
         kv_cursor_close(&cursor);
@@ -306,15 +307,20 @@ static enum status find_next(struct account_db *db, const char *after, struct ac
     return status;
 }
 
-enum status account_each(struct account_db *db, const char *after,
-                         bool (*on_account)(void *owner, const struct account *account),
-                         void *owner)
+static enum status on_account_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
+{
+    return decode(key, value, owner);
+}
+
+static enum status each_in(struct account_db *db, unsigned table, const char *after,
+                           bool (*on_account)(void *owner, const struct account *account),
+                           void *owner)
 {
     struct account account = {0};
     enum status status = STATUS_OK;
     bool wanted = true;
     while (wanted && status == STATUS_OK) {
-        status = find_next(db, after, &account);
+        status = account_next(db, table, after, on_account_entry, &account);
         if (status == STATUS_OK) {
             wanted = on_account(owner, &account);
             after = account.name;
@@ -324,16 +330,31 @@ enum status account_each(struct account_db *db, const char *after,
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+enum status account_each(struct account_db *db, const char *after,
+                         bool (*on_account)(void *owner, const struct account *account),
+                         void *owner)
+{
+    return each_in(db, db->accounts, after, on_account, owner);
+}
+
+enum status account_master_each(struct account_db *db, const char *after,
+                                bool (*on_account)(void *owner, const struct account *account),
+                                void *owner)
+{
+    return each_in(db, db->masters, after, on_account, owner);
+}
+
 /* --- changing ----------------------------------------------------------------------------------
  */
 
 /* Numbers the change, stamps it and writes the record. */
-static enum status write_account(struct account_db *db, struct kv_txn *txn,
+static enum status write_account(struct account_db *db, unsigned table, struct kv_txn *txn,
                                  const struct account *account, bool is_new)
 {
     struct account stamped = *account;
     uint8_t record[ACCOUNT_RECORD_MAX];
-    enum status status = get_number(txn, db->meta, text_bytes(GENERATION_KEY), &stamped.generation);
+    enum status status =
+        get_number(txn, db->meta, account_text(GENERATION_KEY), &stamped.generation);
     if (status != STATUS_OK) {
         return status;
     }
@@ -343,21 +364,20 @@ static enum status write_account(struct account_db *db, struct kv_txn *txn,
         stamped.created_ms = stamped.changed_ms;
     }
     struct kv_bytes value = {record, account_record_encode(&stamped, record)};
-    struct kv_bytes key = text_bytes(stamped.name);
-    status = is_new ? kv_add(txn, db->accounts, key, value) : kv_put(txn, db->accounts, key, value);
+    struct kv_bytes key = account_text(stamped.name);
+    status = is_new ? kv_add(txn, table, key, value) : kv_put(txn, table, key, value);
     if (status == STATUS_OK) {
-        status = put_number(txn, db->meta, text_bytes(GENERATION_KEY), stamped.generation);
+        status = put_number(txn, db->meta, account_text(GENERATION_KEY), stamped.generation);
     }
     mem_wipe(&stamped, sizeof stamped);
     mem_wipe(record, sizeof record);
     return status;
 }
 
-/* Adds to the count of accounts in the domain of `name`, or takes from it. */
-static enum status count_domain(struct account_db *db, struct kv_txn *txn, const char *name,
-                                bool is_more)
+enum status account_count_domain(struct account_db *db, struct kv_txn *txn, const char *domain,
+                                 bool is_more)
 {
-    struct kv_bytes key = text_bytes(name_domain(name));
+    struct kv_bytes key = account_text(domain);
     uint64_t count = 0;
     enum status status = get_number(txn, db->domains, key, &count);
     if (status != STATUS_OK) {
@@ -373,15 +393,15 @@ static enum status count_domain(struct account_db *db, struct kv_txn *txn, const
                       : put_number(txn, db->domains, key, count - 1);
 }
 
-/* Ends a change: commits when all went well, tells the watcher, names what failed. */
-static enum status finish(struct account_db *db, struct kv_txn **txn, enum status status,
-                          const char *name, struct error *out_error)
+enum status account_finish(struct account_db *db, struct kv_txn **txn, enum status status,
+                           const char *what, const char *name, const char *changed,
+                           struct error *out_error)
 {
     if (status == STATUS_OK) {
         status = kv_commit(txn);
-        if (db->on_change != NULL) {
+        if (db->on_change != NULL && changed != NULL) {
             /* Also when the commit failed: it may have happened all the same. */
-            db->on_change(db->owner, name);
+            db->on_change(db->owner, changed);
         }
     }
     kv_abort(txn);
@@ -389,24 +409,37 @@ static enum status finish(struct account_db *db, struct kv_txn **txn, enum statu
     case STATUS_OK:
         return STATUS_OK;
     case STATUS_EXISTS:
-        return error_set(out_error, status, 0, NULL, "there is an account %s already", name);
+        return error_set(out_error, status, 0, NULL, "there is an %s %s already", what, name);
     case STATUS_NOT_FOUND:
-        return error_set(out_error, status, 0, NULL, "there is no account %s", name);
+        return error_set(out_error, status, 0, NULL, "there is no %s %s", what, name);
     case STATUS_LOST:
-        return error_set(out_error, status, 0, NULL, "account %s was changed meanwhile", name);
+        return error_set(out_error, status, 0, NULL, "%s %s was changed meanwhile", what, name);
     default:
-        return error_set(out_error, status, 0, db->path, "writing account %s", name);
+        return error_set(out_error, status, 0, db->path, "writing %s %s", what, name);
     }
+}
+
+/* The same for an account or a master; a master's changes go by another name than a user's. */
+static enum status finish(struct account_db *db, unsigned table, struct kv_txn **txn,
+                          enum status status, const char *name, struct error *out_error)
+{
+    char changed[1 + AUTH_NAME_MAX + 1];
+    bool is_master = table == db->masters;
+    (void)snprintf(changed, sizeof changed, "%s%.*s", is_master ? ACCOUNT_MASTER_MARK : "",
+                   AUTH_NAME_MAX, name); /* names have been checked and fit */
+    return account_finish(db, txn, status, is_master ? "master" : "account", name, changed,
+                          out_error);
 }
 
 /* Every text NUL-terminated within its bound. */
 static enum status check_account(const struct account *account, struct error *out_error)
 {
     bool good = memchr(account->name, '\0', sizeof account->name) != NULL &&
-                name_domain(account->name) != NULL &&
-                strlen(name_domain(account->name)) <= AUTH_DOMAIN_MAX &&
+                account_name_domain(account->name) != NULL &&
+                strlen(account_name_domain(account->name)) <= AUTH_DOMAIN_MAX &&
                 memchr(account->reason, '\0', sizeof account->reason) != NULL &&
-                account->credential_count <= AUTH_CREDENTIALS_MAX;
+                account->credential_count <= AUTH_CREDENTIALS_MAX &&
+                account->network_count <= AUTH_NETWORKS_MAX;
     for (uint32_t i = 0; good && i < account->credential_count; i++) {
         const char *text = account->credentials[i].text;
         good = memchr(text, '\0', AUTH_CREDENTIAL_MAX + 1) != NULL;
@@ -416,8 +449,8 @@ static enum status check_account(const struct account *account, struct error *ou
                             "an account is called local@domain and its members have bounds");
 }
 
-enum status account_add(struct account_db *db, const struct account *account,
-                        struct error *out_error)
+static enum status add_in(struct account_db *db, unsigned table, const struct account *account,
+                          struct error *out_error)
 {
     struct kv_txn *txn = NULL;
     enum status status = check_account(account, out_error);
@@ -426,12 +459,24 @@ enum status account_add(struct account_db *db, const struct account *account,
     }
     status = kv_begin_write(db->kv, &txn);
     if (status == STATUS_OK) {
-        status = write_account(db, txn, account, true);
+        status = write_account(db, table, txn, account, true);
     }
-    if (status == STATUS_OK) {
-        status = count_domain(db, txn, account->name, true);
+    if (status == STATUS_OK && table == db->accounts) {
+        status = account_count_domain(db, txn, account_name_domain(account->name), true);
     }
-    return finish(db, &txn, status, account->name, out_error);
+    return finish(db, table, &txn, status, account->name, out_error);
+}
+
+enum status account_add(struct account_db *db, const struct account *account,
+                        struct error *out_error)
+{
+    return add_in(db, db->accounts, account, out_error);
+}
+
+enum status account_master_add(struct account_db *db, const struct account *account,
+                               struct error *out_error)
+{
+    return add_in(db, db->masters, account, out_error);
 }
 
 /* Whether the stored account is the one that was read. */
@@ -446,7 +491,7 @@ static enum status check_generation(struct kv_bytes stored, const struct account
     return status;
 }
 
-static enum status replace(struct account_db *db, const struct account *account,
+static enum status replace(struct account_db *db, unsigned table, const struct account *account,
                            bool only_unchanged, struct error *out_error)
 {
     struct kv_txn *txn = NULL;
@@ -457,43 +502,61 @@ static enum status replace(struct account_db *db, const struct account *account,
     }
     status = kv_begin_write(db->kv, &txn);
     if (status == STATUS_OK) {
-        status = kv_get(txn, db->accounts, text_bytes(account->name), &stored);
+        status = kv_get(txn, table, account_text(account->name), &stored);
     }
     if (status == STATUS_OK && only_unchanged) {
         status = check_generation(stored, account);
     }
     if (status == STATUS_OK) {
-        status = write_account(db, txn, account, false);
+        status = write_account(db, table, txn, account, false);
     }
-    return finish(db, &txn, status, account->name, out_error);
+    return finish(db, table, &txn, status, account->name, out_error);
 }
 
 enum status account_change(struct account_db *db, const struct account *account,
                            struct error *out_error)
 {
-    return replace(db, account, false, out_error);
+    return replace(db, db->accounts, account, false, out_error);
 }
 
 enum status account_change_unchanged(struct account_db *db, const struct account *account,
                                      struct error *out_error)
 {
-    return replace(db, account, true, out_error);
+    return replace(db, db->accounts, account, true, out_error);
+}
+
+enum status account_master_change(struct account_db *db, const struct account *account,
+                                  struct error *out_error)
+{
+    return replace(db, db->masters, account, false, out_error);
+}
+
+static enum status remove_in(struct account_db *db, unsigned table, const char *name,
+                             struct error *out_error)
+{
+    struct kv_txn *txn = NULL;
+    if (account_name_domain(name) == NULL) {
+        return error_set(out_error, STATUS_NOT_FOUND, 0, NULL, "there is no %s %s",
+                         table == db->masters ? "master" : "account", name);
+    }
+    enum status status = kv_begin_write(db->kv, &txn);
+    if (status == STATUS_OK) {
+        status = kv_delete(txn, table, account_text(name));
+    }
+    if (status == STATUS_OK && table == db->accounts) {
+        status = account_count_domain(db, txn, account_name_domain(name), false);
+    }
+    return finish(db, table, &txn, status, name, out_error);
 }
 
 enum status account_remove(struct account_db *db, const char *name, struct error *out_error)
 {
-    struct kv_txn *txn = NULL;
-    if (name_domain(name) == NULL) {
-        return error_set(out_error, STATUS_NOT_FOUND, 0, NULL, "there is no account %s", name);
-    }
-    enum status status = kv_begin_write(db->kv, &txn);
-    if (status == STATUS_OK) {
-        status = kv_delete(txn, db->accounts, text_bytes(name));
-    }
-    if (status == STATUS_OK) {
-        status = count_domain(db, txn, name, false);
-    }
-    return finish(db, &txn, status, name, out_error);
+    return remove_in(db, db->accounts, name, out_error);
+}
+
+enum status account_master_remove(struct account_db *db, const char *name, struct error *out_error)
+{
+    return remove_in(db, db->masters, name, out_error);
 }
 
 /* --- credentials -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include "auth/auth.h"
 #include "auth/auth_limits.h"
 #include "auth/secret.h"
+#include "io/address.h"
 #include "io/status.h"
 #include "storage/store.h"
 
@@ -33,6 +34,10 @@ struct account {
     uint64_t generation; /* the database's: a number no earlier state of it has had */
     bool disabled;
     char reason[AUTH_REASON_MAX + 1];
+    bool tls_required;      /* admits nobody without TLS */
+    uint32_t network_count; /* networks it admits; 0: everywhere */
+    struct address_network networks[AUTH_NETWORKS_MAX];
+    uint8_t source; /* which of several databases knows it; theirs, not stored */
     uint32_t credential_count;
     struct account_credential credentials[AUTH_CREDENTIALS_MAX];
 };
@@ -76,6 +81,25 @@ MUST_CHECK enum status account_each(struct account_db *db, const char *after,
                                     bool (*on_account)(void *owner, const struct account *account),
                                     void *owner);
 MUST_CHECK enum status account_count(struct account_db *db, uint64_t *out_count);
+
+/*
+ * Masters: who may act for any account ("user*master"). The same records in a list of their own, so
+ * that a master is no user and has no maildrop; `drop` means nothing. Their terms (disabled, TLS,
+ * networks) are those of their logins. Changes are announced under ACCOUNT_MASTER_MARK and the
+ * name.
+ */
+#define ACCOUNT_MASTER_MARK "@"
+MUST_CHECK enum status account_master_find(struct account_db *db, const char *name,
+                                           struct account *out_account);
+MUST_CHECK enum status account_master_add(struct account_db *db, const struct account *account,
+                                          struct error *out_error);
+MUST_CHECK enum status account_master_change(struct account_db *db, const struct account *account,
+                                             struct error *out_error);
+MUST_CHECK enum status account_master_remove(struct account_db *db, const char *name,
+                                             struct error *out_error);
+MUST_CHECK enum status
+account_master_each(struct account_db *db, const char *after,
+                    bool (*on_account)(void *owner, const struct account *account), void *owner);
 
 /* Replaces the credentials by those that `user add` and `passwd` store: yescrypt and SCRAM keys.
  * Slow (tens of milliseconds): never on a worker. STATUS_INVALID for an empty or over-long

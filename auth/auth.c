@@ -3,6 +3,9 @@
 
 #include "auth/account.h"
 #include "auth/auth_state.h"
+#include "auth/oauth.h"
+#include "auth/passdb_passwd_file.h"
+#include "auth/sasl_gsasl.h"
 #include "io/mem.h"
 
 #include <assert.h>
@@ -50,19 +53,56 @@ static uint32_t seconds_ms(uint32_t seconds)
     return seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
 }
 
-static enum status open_database(struct auth *auth, const struct auth_config *config,
-                                 struct error *out_error)
+/* Makes one of the configured databases and puts it behind the others. */
+static enum status add_source(struct auth *auth, const struct auth_config *config,
+                              const struct auth_source *source, struct error *out_error)
 {
-    auth->passdb = config->passdb;
-    if (auth->passdb == NULL) {
-        enum status status = account_db_open(config->accounts_path, &auth->accounts, out_error);
-        if (status != STATUS_OK) {
-            return status;
+    struct passdb *passdb = source->passdb;
+    enum status status = STATUS_OK;
+    if (source->kind == AUTH_SOURCE_EMBEDDED) {
+        if (auth->accounts == NULL) {
+            return error_set(out_error, STATUS_INVALID, 0, NULL, "there are no embedded accounts");
         }
-        passdb_embedded_init(&auth->embedded, auth->accounts);
-        auth->passdb = &auth->embedded.passdb;
+        passdb = &auth->embedded.passdb;
+    } else if (source->kind == AUTH_SOURCE_PASSWD_FILE) {
+        const struct passdb_passwd_file_config file = {.path = source->path,
+                                                       .default_domain = auth->default_domain,
+                                                       .on_notice = config->on_notice,
+                                                       .owner = config->owner};
+        status = passdb_passwd_file_create(&file, &passdb, out_error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (passdb_order_add(&auth->order, passdb) != STATUS_OK) {
+        if (passdb->ops->destroy != NULL) {
+            passdb->ops->stop(passdb);
+            passdb->ops->destroy(passdb);
+        }
+        return error_set(out_error, STATUS_LIMIT, 0, NULL, "at most %d user databases",
+                         AUTH_SOURCES_MAX);
     }
     return STATUS_OK;
+}
+
+static enum status open_databases(struct auth *auth, const struct auth_config *config,
+                                  struct error *out_error)
+{
+    static const struct auth_source embedded = {.kind = AUTH_SOURCE_EMBEDDED};
+    const struct auth_source *sources = config->source_count > 0 ? config->sources : &embedded;
+    size_t count = config->source_count > 0 ? config->source_count : 1;
+    enum status status = STATUS_OK;
+    if (config->accounts_path != NULL) {
+        status = account_db_open(config->accounts_path, &auth->accounts, out_error);
+    }
+    if (status == STATUS_OK && auth->accounts != NULL) {
+        auth->lasting_key = *account_db_secret(auth->accounts);
+        passdb_embedded_init(&auth->embedded, auth->accounts);
+    }
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        status = add_source(auth, config, &sources[i], out_error);
+    }
+    return status;
 }
 
 static enum status open_parts(struct auth *auth, const struct auth_config *config,
@@ -82,7 +122,13 @@ static enum status open_parts(struct auth *auth, const struct auth_config *confi
     }
     status = cache_create(&cache, &auth->cache);
     if (status == STATUS_OK) {
-        status = throttle_create(&auth->throttle);
+        status = sasl_gsasl_open(&auth->gsasl);
+    }
+    if (status == STATUS_OK) {
+        status = throttle_create(0, &auth->prefixes);
+    }
+    if (status == STATUS_OK) {
+        status = throttle_create(AUTH_THROTTLE_FREE, &auth->targets);
     }
     if (status == STATUS_OK) {
         status = verify_create(threads, value_or(config->hash_queue_max, AUTH_HASH_QUEUE_DEFAULT),
@@ -91,10 +137,12 @@ static enum status open_parts(struct auth *auth, const struct auth_config *confi
     if (status != STATUS_OK) {
         return error_set(out_error, status, 0, NULL, "starting the hashing threads");
     }
-    if (auth->passdb->ops->watch != NULL) {
-        auth->passdb->ops->watch(auth->passdb, on_change, auth);
+    passdb_order_set_verify(&auth->order, auth->verify);
+    if (auth->accounts != NULL) {
+        account_db_watch(auth->accounts, on_change, auth); /* masters, also when it is not asked */
     }
-    return STATUS_OK;
+    auth->passdb->ops->watch(auth->passdb, on_change, auth);
+    return config->oauth != NULL ? oauth_create(config->oauth, &auth->oauth, out_error) : STATUS_OK;
 }
 
 enum status auth_open(const struct auth_config *config, struct auth **out_auth,
@@ -104,18 +152,28 @@ enum status auth_open(const struct auth_config *config, struct auth **out_auth,
         return error_set(out_error, STATUS_UNSUPPORTED, 0, NULL, "no source of random numbers");
     }
     const char *domain = config->default_domain != NULL ? config->default_domain : "";
+    const char *separators = config->name_separators != NULL ? config->name_separators : "";
     if (strlen(domain) > AUTH_DOMAIN_MAX) {
         return error_set(out_error, STATUS_INVALID, 0, NULL, "the default domain is too long");
+    }
+    if (strlen(separators) > AUTH_SEPARATORS_MAX) {
+        return error_set(out_error, STATUS_INVALID, 0, NULL, "too many separators of names");
     }
     struct auth *auth = calloc(1, sizeof *auth);
     if (auth == NULL) {
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "opening the accounts");
     }
     memcpy(auth->default_domain, domain, strlen(domain));
+    memcpy(auth->name_separators, separators, strlen(separators));
+    auth->master_separator = config->master_separator;
+    drop_provider_init(&auth->drops);
+    passdb_order_init(&auth->order, config->on_notice, config->owner);
+    auth->passdb = &auth->order.passdb;
     auth->recipient_delimiter = config->recipient_delimiter;
     auth->exempt_loopback = config->exempt_loopback;
     secret_key_make(&auth->fingerprint_key);
-    enum status status = open_database(auth, config, out_error);
+    secret_key_make(&auth->lasting_key);
+    enum status status = open_databases(auth, config, out_error);
     if (status == STATUS_OK) {
         status = open_parts(auth, config, out_error);
     }
@@ -133,12 +191,16 @@ void auth_close(struct auth **auth)
     if (closing == NULL) {
         return;
     }
-    verify_destroy(&closing->verify); /* first: its jobs use all the rest */
-    if (closing->passdb != NULL && closing->passdb->ops->watch != NULL) {
-        closing->passdb->ops->watch(closing->passdb, NULL, NULL);
-    }
+    passdb_order_stop(&closing->order); /* first: what it still owes is answered, on threads... */
+    verify_destroy(&closing->verify);   /* ...that go before what their jobs use */
+    closing->passdb->ops->watch(closing->passdb, NULL, NULL);
+    passdb_order_destroy(&closing->order);
+    drop_provider_deinit(&closing->drops);
+    oauth_destroy(&closing->oauth);
+    sasl_gsasl_close(&closing->gsasl);
     cache_destroy(&closing->cache);
-    throttle_destroy(&closing->throttle);
+    throttle_destroy(&closing->prefixes);
+    throttle_destroy(&closing->targets);
     account_db_close(&closing->accounts);
     mem_wipe(closing, sizeof *closing);
     free(closing);
@@ -159,10 +221,18 @@ void auth_identity_set(struct auth_identity *identity, const struct account *acc
 {
     memcpy(identity->name, account->name, sizeof identity->name);
     identity->drop = account->drop;
+    identity->master[0] = '\0';
     identity->reason[0] = '\0';
     if (account->disabled) {
         memcpy(identity->reason, account->reason, sizeof identity->reason);
     }
+}
+
+struct auth_name_rules auth_rules(const struct auth *auth)
+{
+    return (struct auth_name_rules){.default_domain = auth->default_domain,
+                                    .separators = auth->name_separators,
+                                    .master_separator = auth->master_separator};
 }
 
 void auth_forget(struct auth *auth, const char *name)
@@ -202,6 +272,11 @@ void auth_numbers(struct auth *auth, struct auth_numbers *out_numbers)
     numbers.hash_waiting = verify_waiting(auth->verify);
     numbers.hash_refused = verify_refused(auth->verify);
     numbers.delayed = atomic_load_explicit(&auth->delayed, memory_order_relaxed);
-    numbers.penalised_prefixes = throttle_count(auth->throttle, auth_clock_us() / 1000);
+    numbers.penalised_prefixes = throttle_count(auth->prefixes, auth_clock_us() / 1000);
+    numbers.penalised_accounts = throttle_count(auth->targets, auth_clock_us() / 1000);
+    numbers.stale = atomic_load_explicit(&auth->stale, memory_order_relaxed);
+    numbers.master_logins = atomic_load_explicit(&auth->master_logins, memory_order_relaxed);
+    numbers.databases = auth->order.count;
+    numbers.databases_down = passdb_order_down(&auth->order);
     *out_numbers = numbers;
 }

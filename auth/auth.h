@@ -34,7 +34,8 @@ enum auth_verdict {
     AUTH_CHALLENGE,   /* an exchange goes on: send the challenge, then auth_continue */
     AUTH_OK,          /* in: `identity` says who and where */
     AUTH_FAILED,      /* unknown user or wrong password: nobody can tell which */
-    AUTH_DISABLED,    /* right password, but the account is closed: `reason` may be shown */
+    AUTH_DISABLED,    /* right password, but the account is closed, wants TLS or another network:
+                         `reason` may be shown */
     AUTH_UNAVAILABLE, /* no answer now (database down, hashing queue full): try later */
     AUTH_VERDICTS
 };
@@ -46,23 +47,58 @@ const char *auth_verdict_name(enum auth_verdict verdict);
 struct auth_identity {
     char name[AUTH_NAME_MAX + 1]; /* local@domain, lower case */
     struct store_drop drop;
-    char reason[AUTH_REASON_MAX + 1]; /* why disabled; else empty */
+    char reason[AUTH_REASON_MAX + 1]; /* why not admitted; else empty */
+    char master[AUTH_NAME_MAX + 1];   /* who acted for `name`, with a password of his own; else
+                                         empty. For the audit line, failures included */
 };
 
 /* --- the whole: main thread ------------------------------------------------------------------ */
 
+/* Something an operator should know. Strings are valid for the call only. */
+struct auth_notice {
+    bool is_trouble;      /* a warning, else good news */
+    const char *event;    /* a stable word: "database_down", "passwd_file_line", ... */
+    const char *database; /* which */
+    const char *text;     /* what is the matter */
+    uint64_t line;        /* of a file; 0: none */
+};
+
+/* One of the databases that are asked who somebody is. */
+enum auth_source_kind {
+    AUTH_SOURCE_EMBEDDED,    /* the embedded accounts */
+    AUTH_SOURCE_PASSWD_FILE, /* auth/passdb_passwd_file.h, of `path` */
+    AUTH_SOURCE_PASSDB       /* any other: `passdb` */
+};
+
+struct auth_source {
+    enum auth_source_kind kind;
+    const char *path;
+    struct passdb *passdb; /* auth/passdb.h; the caller's, outlives auth */
+};
+
 struct auth_config {
-    const char *accounts_path;  /* directory of the embedded accounts */
-    const char *default_domain; /* appended to a bare name, e.g. "localhost" */
-    char recipient_delimiter;   /* "user+detail"; 0: off */
-    uint32_t hash_threads;      /* 0: number of processors, at most 4 */
-    uint32_t hash_queue_max;    /* verifications that may wait; 0: default */
-    uint32_t cache_entries_max; /* 0: default */
-    uint32_t cache_ttl_s;       /* seconds a verified credential is remembered; 0: default (3600) */
+    const char *accounts_path; /* directory of the embedded accounts, aliases and masters; NULL
+                                   where there are none, which only tests want */
+    /* In the order in which they are asked; the first that knows a name answers for it. None: the
+     * embedded accounts alone. */
+    const struct auth_source *sources;
+    size_t source_count;
+    const char *default_domain;  /* appended to a bare name, e.g. "localhost" */
+    char recipient_delimiter;    /* "user+detail"; 0: off */
+    const char *name_separators; /* part user from domain in a login name without "@", such as "%";
+                                    with "+" for SDPS's "user+host"; NULL: none */
+    char master_separator;       /* '*' for "user*master"; 0: off */
+    uint32_t hash_threads;       /* 0: number of processors, at most 4 */
+    uint32_t hash_queue_max;     /* verifications that may wait; 0: default */
+    uint32_t cache_entries_max;  /* 0: default */
+    uint32_t cache_ttl_s; /* seconds a verified credential is remembered; 0: default (3600) */
     uint32_t cache_negative_ttl_s;    /* seconds a refused one is; 0: default (60) */
     bool exempt_loopback;             /* the demo: no failure delays for loopback peers */
-    struct passdb *passdb;            /* auth/passdb.h; NULL: the embedded accounts */
     const struct oauth_config *oauth; /* auth/oauth.h; NULL: no OAuth mechanisms */
+    /* Told what an operator should know: a database that goes down or comes back, a line of a
+     * passwd-file that cannot be used. Any thread; to be logged. NULL: nobody listens. */
+    void (*on_notice)(void *owner, const struct auth_notice *notice);
+    void *owner;
 };
 
 /* Opens the accounts and starts the hashing threads. On failure nothing is left running. */
@@ -80,6 +116,10 @@ struct auth_numbers {
     uint64_t hash_us_sum;
     uint64_t delayed; /* failed replies held back */
     uint64_t penalised_prefixes;
+    uint64_t penalised_accounts;
+    uint64_t stale; /* let in on a remembered credential while the database was down */
+    uint64_t databases, databases_down;
+    uint64_t master_logins;
 };
 void auth_numbers(struct auth *auth, struct auth_numbers *out_numbers); /* any thread */
 
@@ -88,9 +128,17 @@ void auth_numbers(struct auth *auth, struct auth_numbers *out_numbers); /* any t
 void auth_forget(struct auth *auth, const char *name);
 
 struct account_db;
-/* The embedded accounts (auth/account.h), or NULL where another database answers. Changes made
- * through it need no auth_forget. */
+/* The embedded accounts (auth/account.h), aliases and masters; NULL without an accounts_path.
+ * Changes made through it need no auth_forget. */
 struct account_db *auth_accounts(struct auth *auth);
+
+/*
+ * Users of databases that know of no maildrops (a passwd-file) get theirs when they first log in or
+ * are first sent something. `store` is what they are made with: they are made on its thread, which
+ * must run its box. Without one, or after NULL has been given, such a user gets AUTH_UNAVAILABLE.
+ * Before the box goes: give NULL, then run it until store->inflight is 0 and it is empty.
+ */
+void auth_provide_drops(struct auth *auth, struct store_client *store);
 
 /* --- a worker's end -------------------------------------------------------------------------- */
 
@@ -169,8 +217,9 @@ struct auth_request {
     size_t challenge_length;
     /* the module's, zero before the first use */
     struct {
-        struct deadline delay;
+        struct deadline delay;  /* of a failure; of an answer that does not come */
         struct auth_wait *wait; /* while a verification is under way */
+        struct drop_ask *drop;  /* while a maildrop is being made */
         struct auth_sasl *sasl; /* while an exchange is */
         int64_t started_ms;
     } own;
@@ -222,11 +271,16 @@ struct auth_lookup {
     struct auth_client *client;
     void (*on_done)(struct auth_lookup *lookup, enum status status);
     struct auth_identity identity; /* out; `reason` is set for a disabled account */
-    void *own;                     /* zero before the first use */
+    /* out: an alias may stand for several accounts; these are the ones behind the first, to be
+     * freed with auth_lookup_clear */
+    struct auth_identity *others;
+    uint32_t other_count;
+    void *own; /* zero before the first use */
 };
 /*
- * Finds the account for a recipient address, as RCPT has it between the angle brackets: an exact
- * match first, then without "+detail".
+ * Finds the accounts for a recipient address, as RCPT has it between the angle brackets: an exact
+ * match first, an account before an alias; then the same without "+detail"; then the domain's
+ * catch-all. Of an alias's targets those that are gone are passed over.
  *
  * STATUS_OK; STATUS_NOT_FOUND: no such user here; STATUS_DENIED: no such domain here;
  * STATUS_INVALID: not an address; STATUS_IO: database trouble; STATUS_PENDING: on_done follows.
@@ -235,5 +289,7 @@ MUST_CHECK enum status auth_find_recipient(struct auth_lookup *lookup, const cha
                                            size_t length);
 /* Gives a pending look-up up: no callback will come. */
 void auth_lookup_cancel(struct auth_lookup *lookup);
+/* Frees what an answer has left in `lookup`. Harmless when there is nothing. */
+void auth_lookup_clear(struct auth_lookup *lookup);
 
 #endif

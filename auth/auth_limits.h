@@ -5,6 +5,8 @@
 
 #include "storage/storage_limits.h"
 
+#include <stdint.h>
+
 #define AUTH_NAME_MAX        STORAGE_DROP_NAME_MAX /* octets of local@domain */
 #define AUTH_DOMAIN_MAX      255                   /* octets, RFC 5321 section 4.5.3.1.2 */
 #define AUTH_PASSWORD_MAX    1024                  /* octets; what a POP3 line can carry is less */
@@ -14,6 +16,38 @@
 #define AUTH_CREDENTIALS_MAX 8   /* credentials of one account */
 #define AUTH_DIGEST_DATA_MAX 256 /* octets of a decoded digest with its salt; SHA-512 has 64 */
 
+#define AUTH_NETWORKS_MAX 8 /* networks an account admits */
+
+#define AUTH_SEPARATORS_MAX 7 /* characters that part user from domain */
+#define AUTH_SOURCES_MAX    8 /* user databases */
+#define AUTH_ALIAS_TARGETS_MAX \
+    64 /* names that one alias stands for, those of its targets included */
+#define AUTH_VOLUME_NONE \
+    UINT32_MAX /* the volume of a maildrop nobody has made yet; STORAGE has none of this number */
+
+#define AUTH_ANSWER_MAX_S        30    /* seconds after which a login is not waited for any more */
+#define AUTH_DATABASE_FAILURES   3     /* in a row, after which a database is down */
+#define AUTH_DATABASE_REST_S     5     /* seconds a database that failed is left alone */
+#define AUTH_CACHE_STALE_S       14400 /* seconds a credential outlives its time, database down */
+#define AUTH_PASSWD_FILE_CHECK_S 1     /* seconds between looks at whether a passwd-file changed */
+#define AUTH_PASSWD_FILE_MAX     (1ull << 30) /* octets */
+#define AUTH_PASSWD_LINE_MAX     8192         /* octets */
+#define AUTH_NOTICES_MAX         20 /* bad lines told of one reading; the rest is counted */
+
+#define AUTH_SASL_RESPONSE_MAX 16384 /* octets of a client's decoded answer; tokens take some KB \
+                                      */
+#define AUTH_TIMESTAMP_MAX 255       /* octets of APOP's timestamp: it fits into a greeting */
+
+#define AUTH_JWT_KEYS_MAX      32   /* keys of one issuer; some have a dozen */
+#define AUTH_JWT_NAME_MAX      255  /* octets of a key's name, an algorithm, a word of scope */
+#define AUTH_JWT_RSA_BITS_MIN  2048 /* RFC 7518 section 3.3 */
+#define AUTH_JWKS_OCTETS_MAX   (1u << 20) /* octets of a set of keys; usual are 10 KB */
+#define OAUTH_REFRESH_S        3600       /* seconds between two readings of the keys, default */
+#define OAUTH_RETRY_S          10    /* seconds before keys that are missing are asked for again */
+#define OAUTH_FETCH_TIMEOUT_MS 10000 /* milliseconds for fetching them */
+#define OAUTH_LEEWAY_S         60    /* seconds that clocks may differ by, default */
+#define OAUTH_LEEWAY_MAX_S     3600  /* and at most */
+
 #define AUTH_ACCOUNTS_MAP (16ull << 30) /* octets of address space; an account takes about 600 */
 
 #define AUTH_SCRAM_ITERATIONS  16384   /* four times the minimum of RFC 7677 section 4 */
@@ -21,7 +55,7 @@
 #define AUTH_SCRAM_SALT_OCTETS 16      /* made here; imported ones may differ */
 
 #define AUTH_HASH_THREADS_MAX 64 /* of the hashing pool, whatever is configured */
-#define AUTH_HASH_THREADS_DEFAULT                                                                \
+#define AUTH_HASH_THREADS_DEFAULT \
     4                               /* at most, when not configured: the rest is for the workers \
                                      */
 #define AUTH_HASH_QUEUE_DEFAULT 256 /* verifications waiting: some two seconds of two threads */
@@ -36,7 +70,10 @@
 #define AUTH_THROTTLE_SETS 1024 /* times AUTH_THROTTLE_WAYS sources remembered; a power of two */
 #define AUTH_THROTTLE_WAYS 8    /* sources of one set */
 #define AUTH_THROTTLE_SEEN 4    /* wrong credentials remembered of one source */
-#define AUTH_THROTTLE_DECAY_S                                          \
+#define AUTH_THROTTLE_FREE \
+    5 /* failures of one account that cost nothing: its owner's, whatever prefix they come from */
+#define AUTH_THROTTLE_LABEL_MAX 63 /* octets of an account's name in the list of penalties */
+#define AUTH_THROTTLE_DECAY_S \
     60 /* seconds without a new failure that lower a penalty by a step \
         */
 

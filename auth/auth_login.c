@@ -12,6 +12,7 @@
  */
 #include "auth/auth_state.h"
 #include "auth/credential.h"
+#include "auth/sasl.h"
 #include "io/mem.h"
 
 #include <assert.h>
@@ -23,9 +24,9 @@ struct auth_wait {
     struct cache_waiter waiter;
     struct cache_key key;
     struct auth_client *client;
-    struct auth_request *request;  /* the worker's; NULL once given up */
-    enum auth_verdict verdict;     /* out */
-    struct auth_identity identity; /* out, with AUTH_OK and AUTH_DISABLED */
+    struct auth_request *request; /* the worker's; NULL once given up */
+    enum auth_verdict verdict;    /* out: AUTH_OK, AUTH_FAILED or AUTH_UNAVAILABLE */
+    struct cache_value value;     /* out, with AUTH_OK: under which terms, and where the mail is */
 };
 
 struct auth_work {
@@ -34,15 +35,16 @@ struct auth_work {
     struct passdb_query query;
     struct auth *auth;
     enum status found;
-    bool is_nameable; /* false: the name is malformed, nobody has it */
+    bool is_nameable;       /* false: the name is malformed, nobody has it */
+    bool has_master;        /* the password is to be that of... */
+    struct identity master; /* ...who acts for the account */
     size_t password_length;
     char password[]; /* wiped with the struct */
 };
 
 /* What a client sent, and the key it goes by. */
 struct attempt {
-    struct identity identity;
-    bool is_nameable;
+    struct auth_name name;
     const char *password;
     size_t password_length;
     struct cache_key key;
@@ -57,37 +59,113 @@ static void on_delay_over(struct deadline *deadline)
     request->on_verdict(request, AUTH_FAILED);
 }
 
-/* Counts the failure and says how long its reply is held back, from the beginning of the request.
- */
-static uint32_t earn_delay(struct auth_request *request, const struct cache_key *key)
+void auth_begin(struct auth_request *request, const char *mechanism)
 {
-    struct auth *auth = request->client->auth;
+    deadline_init(&request->own.delay, on_delay_over);
+    request->own.started_ms = loop_now_ms(request->client->loop);
+    request->delay_ms = 0;
+    request->mechanism = mechanism;
+    request->challenge = NULL;
+    request->challenge_length = 0;
+    request->identity.name[0] = '\0';
+    request->identity.master[0] = '\0';
+    request->identity.reason[0] = '\0';
+}
+
+/* What a failure costs for where it comes from. */
+static uint32_t prefix_delay(struct auth_request *request, uint64_t fingerprint)
+{
     struct throttle_source source = {{0}};
     if (request->peer != NULL) {
         struct address_prefix prefix;
-        if (auth->exempt_loopback && address_is_loopback(request->peer)) {
-            return 0;
-        }
         static_assert(sizeof prefix.octets == sizeof source.octets, "a prefix is a source");
         address_prefix(request->peer, &prefix);
         memcpy(source.octets, prefix.octets, sizeof source.octets);
     }
-    uint64_t fingerprint = secret_hash(&auth->fingerprint_key, key, sizeof *key);
-    return throttle_failure(auth->throttle, &source, fingerprint,
+    return throttle_failure(request->client->auth->prefixes, &source, NULL, fingerprint,
                             loop_now_ms(request->client->loop));
 }
 
-/* AUTH_FAILED, now or later. */
-static enum auth_verdict fail(struct auth_request *request, const struct cache_key *key)
+/* What it costs for whose account it tries, whether or not there is such an account: many prefixes
+ * that try one account are slowed by this. A malformed name is no account's. */
+static uint32_t target_delay(struct auth_request *request, uint64_t fingerprint)
 {
-    request->delay_ms = earn_delay(request, key);
+    struct auth *auth = request->client->auth;
+    const struct auth_identity *identity = &request->identity;
+    const char *name = identity->master[0] != '\0' ? identity->master : identity->name;
+    if (name[0] == '\0') {
+        return 0;
+    }
+    struct throttle_source source = throttle_source_of(auth->targets, name);
+    return throttle_failure(auth->targets, &source, name, fingerprint,
+                            loop_now_ms(request->client->loop));
+}
+
+enum auth_verdict auth_refuse(struct auth_request *request, uint64_t fingerprint)
+{
+    struct auth *auth = request->client->auth;
+    bool is_exempt =
+        auth->exempt_loopback && request->peer != NULL && address_is_loopback(request->peer);
+    if (!is_exempt) {
+        uint32_t prefix_ms = prefix_delay(request, fingerprint);
+        uint32_t target_ms = target_delay(request, fingerprint);
+        request->delay_ms = prefix_ms > target_ms ? prefix_ms : target_ms;
+    }
     if (request->delay_ms == 0) {
         return AUTH_FAILED;
     }
-    (void)atomic_fetch_add_explicit(&request->client->auth->delayed, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&auth->delayed, 1, memory_order_relaxed);
+    deadline_init(&request->own.delay, on_delay_over);
     deadline_arm(loop_wheel(request->client->loop), &request->own.delay,
                  request->own.started_ms + request->delay_ms);
     return AUTH_PENDING;
+}
+
+/* The maildrop that was missing has been made, or cannot be. */
+static void on_drop(struct drop_ask *ask)
+{
+    struct auth_request *request = ask->owner;
+    request->own.drop = NULL;
+    request->identity.drop = ask->drop;
+    request->on_verdict(request, ask->status == STATUS_OK ? AUTH_OK : AUTH_UNAVAILABLE);
+}
+
+enum auth_verdict auth_admit(struct auth_request *request, const struct store_drop *drop,
+                             const struct terms *terms)
+{
+    struct auth_identity *identity = &request->identity;
+    identity->drop = *drop;
+    if (terms != NULL && !terms_admit(terms, request->peer, request->tls, identity->reason)) {
+        return AUTH_DISABLED;
+    }
+    if (identity->master[0] != '\0') {
+        (void)atomic_fetch_add_explicit(&request->client->auth->master_logins, 1,
+                                        memory_order_relaxed);
+    }
+    if (drop_is_known(drop)) {
+        return AUTH_OK;
+    }
+    enum status status = drop_want(request->client, identity->name, on_drop, request,
+                                   &identity->drop, &request->own.drop);
+    return status == STATUS_OK        ? AUTH_OK
+           : status == STATUS_PENDING ? AUTH_PENDING
+                                      : AUTH_UNAVAILABLE;
+}
+
+static enum auth_verdict refuse_key(struct auth_request *request, const struct cache_key *key)
+{
+    return auth_refuse(request,
+                       secret_hash(&request->client->auth->fingerprint_key, key, sizeof *key));
+}
+
+/* Made of what is remembered or was just found out. */
+static enum auth_verdict take_value(struct auth_request *request, const struct cache_key *key,
+                                    const struct cache_value *value)
+{
+    if (value->verdict == CACHE_REFUSED) {
+        return refuse_key(request, key);
+    }
+    return auth_admit(request, &value->drop, value->has_terms ? &value->terms : NULL);
 }
 
 /* A waiting request's answer has come back to its worker. */
@@ -102,15 +180,45 @@ static void on_answer(struct post_message *message)
     }
     enum auth_verdict verdict = wait->verdict;
     request->own.wait = NULL;
-    if (verdict == AUTH_OK || verdict == AUTH_DISABLED) {
-        request->identity = wait->identity;
-    } else if (verdict == AUTH_FAILED) {
-        verdict = fail(request, &wait->key);
+    deadline_disarm(loop_wheel(wait->client->loop), &request->own.delay);
+    if (verdict != AUTH_UNAVAILABLE) {
+        verdict = take_value(request, &wait->key, &wait->value);
     }
     free(wait);
     if (verdict != AUTH_PENDING) {
         request->on_verdict(request, verdict);
     }
+}
+
+/* Takes a request out of its verification. */
+static void leave(struct auth_request *request)
+{
+    struct auth_wait *wait = request->own.wait;
+    if (wait == NULL) {
+        return;
+    }
+    request->own.wait = NULL;
+    if (cache_leave(wait->client->auth->cache, &wait->key, &wait->waiter)) {
+        wait->client->inflight--;
+        free(wait);
+    } else {
+        wait->request = NULL; /* its answer is in the box, or will be in a moment */
+    }
+}
+
+/* A database does not answer and does not say so: this request is not kept any longer. */
+static void on_too_late(struct deadline *deadline)
+{
+    struct auth_request *request = list_entry(deadline, struct auth_request, own.delay);
+    leave(request);
+    request->on_verdict(request, AUTH_UNAVAILABLE);
+}
+
+static void limit_wait(struct auth_request *request)
+{
+    deadline_init(&request->own.delay, on_too_late);
+    deadline_arm(loop_wheel(request->client->loop), &request->own.delay,
+                 request->own.started_ms + AUTH_ANSWER_MAX_S * INT64_C(1000));
 }
 
 /* --- verifying, on a hashing thread ------------------------------------------------------------
@@ -122,32 +230,33 @@ static void free_work(struct auth_work *work)
     free(work);
 }
 
-/* Hands a verdict to everybody who waits for it. */
-static void settle(struct auth_work *work, const struct cache_value *value,
-                   enum auth_verdict verdict)
+/* Hands a verdict to everybody who waits for it. What is remembered may be less than what they are
+ * told. */
+static void settle(struct auth_work *work, enum auth_verdict verdict,
+                   const struct cache_value *value, bool is_remembered)
 {
+    static const struct cache_value nothing = {.verdict = CACHE_NOTHING};
     struct list_link waiters;
     list_init(&waiters);
-    cache_settle(work->auth->cache, &work->flight, value, auth_clock_us() / 1000, &waiters);
+    cache_settle(work->auth->cache, &work->flight, is_remembered ? value : &nothing,
+                 auth_clock_us() / 1000, &waiters);
     for (struct list_link *link; (link = list_pop_front(&waiters)) != NULL;) {
         struct auth_wait *wait = list_entry(link, struct auth_wait, waiter.link);
         wait->verdict = verdict;
-        if (value->verdict == CACHE_VERIFIED || value->verdict == CACHE_DISABLED) {
-            auth_identity_set(&wait->identity, &work->query.account);
-        }
+        wait->value = *value;
         post_send(wait->client->box, &wait->answer);
     }
 }
 
 /* STATUS_OK or STATUS_DENIED, or why it cannot be told now. Takes the time of one verification of
- * our own scheme at least, whether or not there is such an account or such a scheme. */
-static enum status verify_password(struct auth_work *work)
+ * our own scheme at least, whether or not there is such an account or such a scheme. `account` NULL:
+ * there is none. */
+static enum status verify_password(struct auth_work *work, const struct account *account)
 {
-    const struct auth *auth = work->auth;
     enum password_class class = PASSWORD_FAST;
     enum status status = STATUS_DENIED;
-    if (work->found == STATUS_OK) {
-        const char *credential = credential_choose(&work->query.account, &class);
+    if (account != NULL) {
+        const char *credential = credential_choose(account, &class);
         if (credential != NULL) {
             status = password_verify(credential, work->password, work->password_length);
         }
@@ -156,9 +265,61 @@ static enum status verify_password(struct auth_work *work)
         return status;
     }
     if (class == PASSWORD_FAST) {
-        password_dummy_verify(&auth->dummy, work->password, work->password_length);
+        password_dummy_verify(&work->auth->dummy, work->password, work->password_length);
     }
     return STATUS_DENIED; /* a credential that cannot be computed admits nobody */
+}
+
+/* The same, timed for the figures. */
+static enum status verify_timed(struct auth_work *work, const struct account *account)
+{
+    int64_t begin_us = auth_clock_us();
+    enum status status = verify_password(work, account);
+    uint64_t spent_us = (uint64_t)(auth_clock_us() - begin_us);
+    (void)atomic_fetch_add_explicit(&work->auth->hashes, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&work->auth->hash_us_sum, spent_us, memory_order_relaxed);
+    return status;
+}
+
+bool auth_terms(const struct account *account, const struct account *master,
+                struct terms *out_terms)
+{
+    return terms_of(master != NULL ? master : account, out_terms);
+}
+
+/* Whether the password is the account's; with STATUS_OK, `value` says so. */
+static enum status verify_owner(struct auth_work *work, struct cache_value *value)
+{
+    const struct account *account = work->found == STATUS_OK ? &work->query.account : NULL;
+    enum status status = verify_timed(work, account);
+    if (status == STATUS_OK) {
+        value->has_terms = auth_terms(account, NULL, &value->terms);
+    }
+    return status;
+}
+
+/* Whether it is that of the master who acts for it. He learns no more than others about accounts
+ * that do not exist. */
+static enum status verify_master(struct auth_work *work, struct cache_value *value)
+{
+    struct account *master = calloc(1, sizeof *master);
+    if (master == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = STATUS_NOT_FOUND;
+    if (work->auth->accounts != NULL) {
+        status = account_master_find(work->auth->accounts, work->master.name, master);
+    }
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+        status = verify_timed(work, status == STATUS_OK ? master : NULL);
+    }
+    if (status == STATUS_OK) {
+        status = work->found == STATUS_OK ? STATUS_OK : STATUS_DENIED;
+        value->has_terms = auth_terms(&work->query.account, master, &value->terms);
+    }
+    mem_wipe(master, sizeof *master);
+    free(master);
+    return status;
 }
 
 /* Adds the credentials an imported account lacks, when nobody waits for this thread. Whoever logs
@@ -166,8 +327,8 @@ static enum status verify_password(struct auth_work *work)
 static void complete_credentials(struct auth_work *work)
 {
     struct passdb *passdb = work->auth->passdb;
-    if (passdb->ops->complete == NULL || !credential_is_missing(&work->query.account) ||
-        verify_waiting(work->auth->verify) > 0) {
+    if (work->has_master || !passdb_order_is_written(&work->auth->order, &work->query.account) ||
+        !credential_is_missing(&work->query.account) || verify_waiting(work->auth->verify) > 0) {
         return;
     }
     if (credential_complete(&work->query.account, work->password, work->password_length)) {
@@ -176,31 +337,40 @@ static void complete_credentials(struct auth_work *work)
     }
 }
 
-/* Verifies and answers, once the database has said who that is. */
-static void finish_work(struct auth_work *work)
+/* Nobody can be asked: whoever was let in not too long ago is let in again, and that is not
+ * remembered anew. */
+static void settle_stale(struct auth_work *work)
 {
     struct cache_value value = {.verdict = CACHE_NOTHING};
     enum auth_verdict verdict = AUTH_UNAVAILABLE;
-    enum status status = work->found;
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-        int64_t begin_us = auth_clock_us();
-        status = verify_password(work);
-        uint64_t spent_us = (uint64_t)(auth_clock_us() - begin_us);
-        (void)atomic_fetch_add_explicit(&work->auth->hashes, 1, memory_order_relaxed);
-        (void)atomic_fetch_add_explicit(&work->auth->hash_us_sum, spent_us, memory_order_relaxed);
+    if (cache_find_stale(work->auth->cache, &work->flight.key, auth_clock_us() / 1000,
+                         AUTH_CACHE_STALE_S * INT64_C(1000), &value)) {
+        (void)atomic_fetch_add_explicit(&work->auth->stale, 1, memory_order_relaxed);
+        verdict = AUTH_OK;
     }
-    if (status == STATUS_DENIED && (work->found == STATUS_OK || work->found == STATUS_NOT_FOUND)) {
-        value.verdict = CACHE_REFUSED;
-        verdict = AUTH_FAILED;
-    } else if (status == STATUS_OK) {
-        bool disabled = work->query.account.disabled;
-        value.verdict = disabled ? CACHE_DISABLED : CACHE_VERIFIED;
-        value.drop = work->query.account.drop;
-        verdict = disabled ? AUTH_DISABLED : AUTH_OK;
+    settle(work, verdict, &value, false);
+}
+
+/* Verifies and answers, once the database has said who that is. */
+static void finish_work(struct auth_work *work)
+{
+    struct cache_value value = {.verdict = CACHE_VERIFIED};
+    if (work->found != STATUS_OK && work->found != STATUS_NOT_FOUND) {
+        settle_stale(work);
+        free_work(work);
+        return;
     }
-    settle(work, &value, verdict);
-    if (verdict == AUTH_OK) {
+    value.drop = work->query.account.drop;
+    enum status status =
+        work->has_master ? verify_master(work, &value) : verify_owner(work, &value);
+    if (status == STATUS_OK) {
+        settle(work, AUTH_OK, &value, true);
         complete_credentials(work);
+    } else if (status == STATUS_DENIED) {
+        value.verdict = CACHE_REFUSED;
+        settle(work, AUTH_FAILED, &value, true);
+    } else {
+        settle(work, AUTH_UNAVAILABLE, &value, false);
     }
     free_work(work);
 }
@@ -250,9 +420,15 @@ static struct auth_work *make_work(struct auth *auth, const struct attempt *atte
     }
     work->auth = auth;
     work->job.on_run = on_work;
-    work->query.identity = attempt->identity;
     work->query.on_answer = on_found;
-    work->is_nameable = attempt->is_nameable && length == attempt->password_length;
+    work->is_nameable = attempt->name.is_nameable && length == attempt->password_length;
+    if (attempt->name.is_nameable) {
+        work->query.identity = attempt->name.user;
+    }
+    work->has_master = attempt->name.is_nameable && attempt->name.has_master;
+    if (work->has_master) {
+        work->master = attempt->name.master;
+    }
     work->password_length = length;
     if (length > 0) {
         memcpy(work->password, attempt->password, length);
@@ -265,29 +441,8 @@ static void abandon_work(struct auth_work *work, struct auth_wait *wait)
 {
     (void)cache_leave(work->auth->cache, &wait->key,
                       &wait->waiter); /* it is there: we put it there */
-    settle(work, &(struct cache_value){.verdict = CACHE_NOTHING}, AUTH_UNAVAILABLE);
+    settle(work, AUTH_UNAVAILABLE, &(struct cache_value){.verdict = CACHE_NOTHING}, false);
     free_work(work);
-}
-
-/* What the cache said, made into a verdict. */
-static enum auth_verdict take_value(struct auth_request *request, const struct attempt *attempt,
-                                    const struct cache_value *value)
-{
-    struct passdb *passdb = request->client->auth->passdb;
-    if (value->verdict == CACHE_REFUSED) {
-        return fail(request, &attempt->key);
-    }
-    request->identity.drop = value->drop;
-    if (value->verdict == CACHE_VERIFIED) {
-        return AUTH_OK;
-    }
-    /* The reason is not in the cache; a database that may block is not asked for it here. */
-    struct passdb_query query = {.identity = attempt->identity};
-    if (!passdb->ops->may_block && passdb->ops->find(passdb, &query) == STATUS_OK) {
-        auth_identity_set(&request->identity, &query.account);
-    }
-    mem_wipe(&query.account, sizeof query.account);
-    return AUTH_DISABLED;
 }
 
 /* The cache does not know: joins a verification under way or begins one. */
@@ -310,7 +465,7 @@ static enum auth_verdict start_work(struct auth_request *request, const struct a
     if (start == CACHE_HIT) {
         free_work(work);
         free(wait);
-        return take_value(request, attempt, &value);
+        return take_value(request, &attempt->key, &value);
     }
     if (start == CACHE_JOINED) {
         free_work(work);
@@ -320,6 +475,7 @@ static enum auth_verdict start_work(struct auth_request *request, const struct a
         goto fail;
     }
     request->own.wait = wait;
+    limit_wait(request);
     client->inflight++;
     return AUTH_PENDING;
 fail:
@@ -330,57 +486,62 @@ fail:
     return AUTH_UNAVAILABLE;
 }
 
-/* Fills in the attempt and the request's name. A malformed name goes the way of an unknown one,
+/* The key of what came, and the request's names. A malformed name goes the way of an unknown one,
  * under the key of the octets that came. */
-static void prepare(struct auth_request *request, const char *name, size_t name_length,
-                    struct attempt *attempt)
+static void make_key(struct auth_request *request, const char *authcid, size_t authcid_length,
+                     struct attempt *attempt)
 {
-    struct auth *auth = request->client->auth;
-    enum status status =
-        identity_from_login(name, name_length, auth->default_domain, &attempt->identity);
-    attempt->is_nameable = status == STATUS_OK;
-    request->identity.name[0] = '\0';
-    request->identity.reason[0] = '\0';
-    if (attempt->is_nameable) {
-        name = attempt->identity.name;
-        name_length = attempt->identity.length;
-        memcpy(request->identity.name, name, name_length + 1);
+    struct cache *cache = request->client->auth->cache;
+    const struct auth_name *name = &attempt->name;
+    if (!name->is_nameable) {
+        cache_key(cache, authcid, authcid_length, attempt->password, attempt->password_length,
+                  &attempt->key);
+        return;
     }
-    cache_key(auth->cache, name, name_length, attempt->password, attempt->password_length,
-              &attempt->key);
+    memcpy(request->identity.name, name->user.name, name->user.length + 1);
+    if (!name->has_master) {
+        cache_key(cache, name->user.name, name->user.length, attempt->password,
+                  attempt->password_length, &attempt->key);
+        return;
+    }
+    char mark[1 + AUTH_NAME_MAX + 1] = ACCOUNT_MASTER_MARK;
+    memcpy(mark + 1, name->master.name, name->master.length + 1);
+    memcpy(request->identity.master, name->master.name, name->master.length + 1);
+    cache_key_for_master(cache, name->user.name, name->user.length, mark, name->master.length + 1,
+                         attempt->password, attempt->password_length, &attempt->key);
+}
+
+enum auth_verdict auth_login_as(struct auth_request *request, const char *authzid,
+                                size_t authzid_length, const char *authcid, size_t authcid_length,
+                                const char *password, size_t password_length)
+{
+    assert(request->own.wait == NULL && request->own.drop == NULL);
+    struct auth *auth = request->client->auth;
+    struct auth_name_rules rules = auth_rules(auth);
+    struct attempt attempt = {.password = password, .password_length = password_length};
+    struct cache_value value;
+    auth_begin(request, request->mechanism);
+    auth_name_read(&rules, authzid, authzid_length, authcid, authcid_length, &attempt.name);
+    make_key(request, authcid, authcid_length, &attempt);
+    if (cache_find(auth->cache, &attempt.key, request->own.started_ms, &value)) {
+        return take_value(request, &attempt.key, &value);
+    }
+    return start_work(request, &attempt);
 }
 
 enum auth_verdict auth_login(struct auth_request *request, const char *name, size_t name_length,
                              const char *password, size_t password_length)
 {
-    assert(request->own.wait == NULL);
-    struct attempt attempt = {.password = password, .password_length = password_length};
-    struct cache_value value;
-    deadline_init(&request->own.delay, on_delay_over);
-    request->own.started_ms = loop_now_ms(request->client->loop);
-    request->delay_ms = 0;
     request->mechanism = "user";
-    prepare(request, name, name_length, &attempt);
-    if (cache_find(request->client->auth->cache, &attempt.key, request->own.started_ms, &value)) {
-        return take_value(request, &attempt, &value);
-    }
-    return start_work(request, &attempt);
+    return auth_login_as(request, NULL, 0, name, name_length, password, password_length);
 }
 
 void auth_cancel(struct auth_request *request)
 {
-    struct auth_wait *wait = request->own.wait;
     if (request->own.delay.on_due != NULL) { /* else never started */
         deadline_disarm(loop_wheel(request->client->loop), &request->own.delay);
     }
-    if (wait == NULL) {
-        return;
-    }
-    request->own.wait = NULL;
-    if (cache_leave(wait->client->auth->cache, &wait->key, &wait->waiter)) {
-        wait->client->inflight--;
-        free(wait);
-    } else {
-        wait->request = NULL; /* its answer is in the box, or will be in a moment */
-    }
+    drop_give_up(&request->own.drop);
+    leave(request);
+    sasl_end(request);
 }

@@ -21,6 +21,7 @@ struct cache_entry {
     uint32_t volume;
     uint32_t used : 30; /* the shard's clock when last asked for */
     uint32_t verdict : 2;
+    struct terms *terms; /* owned; NULL for most */
 };
 
 static_assert(sizeof(struct cache_entry) <= 64, "one cache line");
@@ -79,6 +80,16 @@ enum status cache_create(const struct cache_config *config, struct cache **out_c
     return STATUS_OK;
 }
 
+static void free_sets(const struct cache *cache, struct cache_shard *shard)
+{
+    for (size_t i = 0; shard->sets != NULL && i < cache->sets_per_shard; i++) {
+        for (size_t j = 0; j < AUTH_CACHE_WAYS; j++) {
+            free(shard->sets[i].ways[j].terms);
+        }
+    }
+    free(shard->sets);
+}
+
 void cache_destroy(struct cache **cache)
 {
     if (*cache == NULL) {
@@ -90,7 +101,7 @@ void cache_destroy(struct cache **cache)
             assert(list_empty(&shard->flights));
             (void)pthread_mutex_destroy(&shard->lock); /* nobody holds it */
         }
-        free(shard->sets);
+        free_sets(*cache, shard);
     }
     mem_wipe(&(*cache)->key, sizeof(*cache)->key);
     free(*cache);
@@ -112,6 +123,22 @@ void cache_key(struct cache *cache, const char *name, size_t name_length, const 
         atomic_load_explicit(stamp_of(cache, name, name_length), memory_order_acquire)};
     const struct secret_part parts[] = {
         {stamps, sizeof stamps}, {name, name_length}, {password, password_length}};
+    secret_digest(&cache->key, parts, sizeof parts / sizeof parts[0], &out_key->digest);
+}
+
+void cache_key_for_master(struct cache *cache, const char *name, size_t name_length,
+                          const char *master, size_t master_length, const char *password,
+                          size_t password_length, struct cache_key *out_key)
+{
+    /* acquire: as in cache_key, twice. */
+    uint64_t stamps[3] = {
+        atomic_load_explicit(&cache->epoch, memory_order_acquire),
+        atomic_load_explicit(stamp_of(cache, name, name_length), memory_order_acquire),
+        atomic_load_explicit(stamp_of(cache, master, master_length), memory_order_acquire)};
+    const struct secret_part parts[] = {{stamps, sizeof stamps},
+                                        {name, name_length},
+                                        {master, master_length},
+                                        {password, password_length}};
     secret_digest(&cache->key, parts, sizeof parts / sizeof parts[0], &out_key->digest);
 }
 
@@ -167,6 +194,16 @@ static struct cache_entry *find_entry(struct cache_set *set, const struct cache_
     return NULL;
 }
 
+static void copy_value(const struct cache_entry *entry, struct cache_value *out_value)
+{
+    out_value->verdict = (enum cache_verdict)entry->verdict;
+    out_value->drop = (struct store_drop){.volume = entry->volume, .id = entry->drop_id};
+    out_value->has_terms = entry->terms != NULL;
+    if (entry->terms != NULL) {
+        out_value->terms = *entry->terms;
+    }
+}
+
 static bool find_locked(struct cache *cache, struct cache_shard *shard, const struct cache_key *key,
                         int64_t now_ms, struct cache_value *out_value)
 {
@@ -175,10 +212,7 @@ static bool find_locked(struct cache *cache, struct cache_shard *shard, const st
         return false;
     }
     entry->used = ++shard->clock & 0x3fffffff;
-    *out_value = (struct cache_value){
-        .verdict = (enum cache_verdict)entry->verdict,
-        .drop = {.volume = entry->volume, .id = entry->drop_id},
-    };
+    copy_value(entry, out_value);
     if (out_value->verdict == CACHE_REFUSED) {
         shard->negative_hits++;
     } else {
@@ -192,6 +226,20 @@ bool cache_find(struct cache *cache, const struct cache_key *key, int64_t now_ms
 {
     struct cache_shard *shard = lock_shard(cache, key);
     bool found = find_locked(cache, shard, key, now_ms, out_value);
+    unlock_shard(shard);
+    return found;
+}
+
+bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t now_ms,
+                      int64_t stale_ms, struct cache_value *out_value)
+{
+    struct cache_shard *shard = lock_shard(cache, key);
+    struct cache_entry *entry = find_entry(find_set(cache, shard, key), key);
+    bool found =
+        entry != NULL && entry->verdict == CACHE_VERIFIED && now_ms - entry->expires_ms < stale_ms;
+    if (found) {
+        copy_value(entry, out_value);
+    }
     unlock_shard(shard);
     return found;
 }
@@ -223,8 +271,22 @@ static struct cache_entry *choose_entry(const struct cache_shard *shard, struct 
 
 static bool is_worth_keeping(const struct cache_entry *entry, int64_t now_ms)
 {
-    return (entry->verdict == CACHE_VERIFIED || entry->verdict == CACHE_DISABLED) &&
-           entry->expires_ms > now_ms;
+    return entry->verdict == CACHE_VERIFIED && entry->expires_ms > now_ms;
+}
+
+/* A copy of the value's terms. False when there is no memory for it: better not remembered than
+ * remembered without them. */
+static bool copy_terms(const struct cache_value *value, struct terms **out_terms)
+{
+    *out_terms = NULL;
+    if (value->verdict != CACHE_VERIFIED || !value->has_terms) {
+        return true;
+    }
+    *out_terms = malloc(sizeof **out_terms);
+    if (*out_terms != NULL) {
+        **out_terms = value->terms;
+    }
+    return *out_terms != NULL;
 }
 
 static void remember(struct cache *cache, struct cache_shard *shard, const struct cache_key *key,
@@ -233,13 +295,18 @@ static void remember(struct cache *cache, struct cache_shard *shard, const struc
     struct cache_set *set = find_set(cache, shard, key);
     struct cache_entry *entry = find_entry(set, key);
     bool refused = value->verdict == CACHE_REFUSED;
+    struct terms *terms = NULL;
     if (entry == NULL) {
         entry = choose_entry(shard, set, now_ms);
         if (refused && is_worth_keeping(entry, now_ms)) {
             return;
         }
     }
+    if (!copy_terms(value, &terms)) {
+        return;
+    }
     shard->entries += entry->verdict == CACHE_NOTHING;
+    free(entry->terms);
     *entry = (struct cache_entry){
         .digest = key->digest,
         .expires_ms = now_ms + (refused ? cache->negative_ttl_ms : cache->ttl_ms),
@@ -247,6 +314,7 @@ static void remember(struct cache *cache, struct cache_shard *shard, const struc
         .volume = value->drop.volume,
         .used = ++shard->clock & 0x3fffffff,
         .verdict = (uint32_t)value->verdict & 3,
+        .terms = terms,
     };
 }
 

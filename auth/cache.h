@@ -6,7 +6,7 @@
  * A credential is named by a digest of the full tuple (name, password, the name's change stamp)
  * under a key of this process: no secret is kept, no two users share an entry, and a change to an
  * account makes its old entries unreachable at once. Entries are of one cache line in sets of
- * AUTH_CACHE_WAYS; nothing is allocated after cache_create. A refused credential never displaces a
+ * AUTH_CACHE_WAYS; after cache_create nothing is allocated but the terms of accounts that have some. A refused credential never displaces a
  * verified one that still holds: guessing cannot push users out.
  *
  * Any thread; a lock of one of AUTH_CACHE_SHARDS shards is held for some dozen instructions.
@@ -15,6 +15,7 @@
 #define AUTH_CACHE_H
 
 #include "auth/secret.h"
+#include "auth/terms.h"
 #include "io/list.h"
 #include "io/status.h"
 #include "storage/store.h"
@@ -36,11 +37,13 @@ struct cache_key {
 };
 
 /* What is remembered. CACHE_NOTHING in a settled flight: no verdict was reached. */
-enum cache_verdict { CACHE_NOTHING, CACHE_VERIFIED, CACHE_DISABLED, CACHE_REFUSED };
+enum cache_verdict { CACHE_NOTHING, CACHE_VERIFIED, CACHE_REFUSED };
 
 struct cache_value {
     enum cache_verdict verdict;
-    struct store_drop drop; /* with CACHE_VERIFIED and CACHE_DISABLED */
+    struct store_drop drop; /* with CACHE_VERIFIED */
+    bool has_terms;         /* the password was right, but that is not all: ask `terms` */
+    struct terms terms;     /* set only then */
 };
 
 /* STATUS_NO_MEMORY. */
@@ -53,10 +56,21 @@ void cache_destroy(struct cache **cache);
 void cache_key(struct cache *cache, const char *name, size_t name_length, const char *password,
                size_t password_length, struct cache_key *out_key);
 
+/* The same for somebody who acts for `name` with a password of his own: a change to either makes
+ * the entry unreachable. `master` is the name his changes are announced under. */
+void cache_key_for_master(struct cache *cache, const char *name, size_t name_length,
+                          const char *master, size_t master_length, const char *password,
+                          size_t password_length, struct cache_key *out_key);
+
 /* Makes every entry of this name (and of those that share its stamp) unreachable. To be called
  * after a change is durable, before it is announced. */
 void cache_forget(struct cache *cache, const char *name, size_t name_length);
 void cache_forget_all(struct cache *cache);
+
+/* As cache_find, but also a verified credential whose time is over by no more than `stale_ms`: for
+ * when nobody can be asked. Counts nothing. */
+bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t now_ms,
+                      int64_t stale_ms, struct cache_value *out_value);
 
 /* Whether there is a verdict that still holds at `now_ms`. */
 bool cache_find(struct cache *cache, const struct cache_key *key, int64_t now_ms,

@@ -33,6 +33,10 @@
     "{SCRAM-SHA-1}4096,c2FsdCBvZiBhIHRlc3QhIQ==,7xF2kVHZpwf8lzaO9oj/D82nt3w=," \
     "dBMboCBG5/bJwrBlLz733DLNXQo="
 
+/* For a config: the one database that is asked. */
+#define STAGE_ONLY(database) \
+    (&(struct auth_source){.kind = AUTH_SOURCE_PASSDB, .passdb = (database)})
+
 struct stage {
     char folder[64];
     char accounts[96];

@@ -13,6 +13,9 @@ static struct account sample(void)
                             .generation = UINT64_MAX,
                             .disabled = true,
                             .reason = "unpaid",
+                            .tls_required = true,
+                            .network_count = 2,
+                            .networks = {{false, 8, {10}}, {true, 32, {0x20, 1, 0xd, 0xb8}}},
                             .credential_count = 2,
                             .credentials = {{"{PLAIN}a"}, {"{PLAIN}b"}}};
 }
@@ -40,15 +43,36 @@ Test(account_record, comes_back_as_it_went)
 Test(account_record, has_the_octets_that_its_header_says)
 {
     static const uint8_t expected[] = {
+        2,    3,    2,    6,    3,    0,    0,    0,    0x88, 0x77, 0x66, 0x55, 0x44, 0x33,
+        0x22, 0x11, 1,    0,    0,    0,    0,    0,    0,    0,    0xfe, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,    0,
+        0,    0,    0,    0,    0,    0,    'u',  'n',  'p',  'a',  'i',  'd',  4,    8,
+        10,   0,    0,    0,    6,    32,   0x20, 1,    0xd,  0xb8, 0,    0,    0,    0,
+        0,    0,    0,    0,    0,    0,    0,    0,    8,    0,    '{',  'P',  'L',  'A',
+        'I',  'N',  '}',  'a',  8,    0,    '{',  'P',  'L',  'A',  'I',  'N',  '}',  'b'};
+    struct account account = sample();
+    uint8_t record[ACCOUNT_RECORD_MAX];
+    cr_assert_eq(account_record_encode(&account, record), sizeof expected);
+    cr_expect_arr_eq(record, expected, sizeof expected);
+}
+
+Test(account_record, reads_the_format_before_this_one)
+{
+    static const uint8_t older[] = {
         1,    1,    2,    6,    3,    0,    0,    0,    0x88, 0x77, 0x66, 0x55, 0x44, 0x33,
         0x22, 0x11, 1,    0,    0,    0,    0,    0,    0,    0,    0xfe, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 'u',  'n',
         'p',  'a',  'i',  'd',  8,    0,    '{',  'P',  'L',  'A',  'I',  'N',  '}',  'a',
         8,    0,    '{',  'P',  'L',  'A',  'I',  'N',  '}',  'b'};
-    struct account account = sample();
-    uint8_t record[ACCOUNT_RECORD_MAX];
-    cr_assert_eq(account_record_encode(&account, record), sizeof expected);
-    cr_expect_arr_eq(record, expected, sizeof expected);
+    struct account account = sample(), back = {0};
+    account.tls_required = false;
+    account.network_count = 0;
+    memset(account.networks, 0, sizeof account.networks);
+    cr_assert_eq(decode(older, sizeof older, &back), STATUS_OK);
+    cr_expect(memcmp(&account, &back, sizeof back) == 0);
+    for (size_t cut = 0; cut < sizeof older; cut++) {
+        cr_expect_eq(decode(older, cut, &back), STATUS_CORRUPT, "%zu", cut);
+    }
 }
 
 Test(account_record, takes_the_largest_and_the_smallest)
@@ -56,6 +80,10 @@ Test(account_record, takes_the_largest_and_the_smallest)
     struct account account = {.credential_count = AUTH_CREDENTIALS_MAX}, back = {0};
     uint8_t record[ACCOUNT_RECORD_MAX];
     memset(account.reason, 'r', AUTH_REASON_MAX);
+    account.network_count = AUTH_NETWORKS_MAX;
+    for (int i = 0; i < AUTH_NETWORKS_MAX; i++) {
+        account.networks[i].is_v6 = true;
+    }
     for (int i = 0; i < AUTH_CREDENTIALS_MAX; i++) {
         memset(account.credentials[i].text, 'c', AUTH_CREDENTIAL_MAX);
     }
@@ -90,7 +118,7 @@ Test(account_record, survives_every_octet_and_tells_a_later_format)
             record[at] = (uint8_t)octet;
             enum status status = decode(record, length, &back);
             cr_assert(status == STATUS_OK || status == STATUS_CORRUPT ||
-                      (status == STATUS_UNSUPPORTED && at == 0 && octet > 1));
+                      (status == STATUS_UNSUPPORTED && at == 0 && octet > 2));
             if (status == STATUS_OK) {
                 cr_assert_leq(back.credential_count, AUTH_CREDENTIALS_MAX);
             }

@@ -381,8 +381,10 @@ static void close_late(void)
 Test(auth_login_settings, waits_for_a_database_that_answers_late)
 {
     struct late_passdb late = {.passdb = {&late_ops}};
-    stage_open(&stage, &(struct auth_config){.default_domain = "x", .passdb = &late.passdb});
-    cr_expect_null(auth_accounts(stage.auth));
+    stage_open(&stage, &(struct auth_config){.default_domain = "x",
+                                             .sources = STAGE_ONLY(&late.passdb),
+                                             .source_count = 1});
+    cr_expect_not_null(auth_accounts(stage.auth));
     struct probe probe = {0};
     cr_assert_eq(begin(&probe, "demo", "secret"), AUTH_PENDING);
     answer(&late, STATUS_OK);
@@ -419,7 +421,9 @@ Test(auth_login_settings, equal_credentials_share_one_verification)
 {
     struct late_passdb late = {.passdb = {&late_ops}};
     struct probe probes[5] = {0};
-    stage_open(&stage, &(struct auth_config){.default_domain = "x", .passdb = &late.passdb});
+    stage_open(&stage, &(struct auth_config){.default_domain = "x",
+                                             .sources = STAGE_ONLY(&late.passdb),
+                                             .source_count = 1});
     for (size_t i = 0; i < 5; i++) {
         cr_assert_eq(begin(&probes[i], "demo", "secret"), AUTH_PENDING);
     }
@@ -442,7 +446,8 @@ Test(auth_login_settings, refuses_what_the_queue_cannot_take)
     stage_open(&stage, &(struct auth_config){.default_domain = "x",
                                              .hash_threads = 1,
                                              .hash_queue_max = 1,
-                                             .passdb = &late.passdb});
+                                             .sources = STAGE_ONLY(&late.passdb),
+                                             .source_count = 1});
     struct probe probes[64] = {0};
     char name[16];
     unsigned refused = 0;

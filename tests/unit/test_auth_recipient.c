@@ -163,7 +163,8 @@ static void open_slow(struct slow_passdb *slow, bool is_late)
     stage_open(&stage, &(struct auth_config){.default_domain = "localhost",
                                              .recipient_delimiter = '+',
                                              .hash_threads = 1,
-                                             .passdb = &slow->passdb});
+                                             .sources = STAGE_ONLY(&slow->passdb),
+                                             .source_count = 1});
 }
 
 static void close_slow(void)

@@ -14,7 +14,7 @@ static const struct throttle_source here = {{4, 192, 0, 2, 1}}, there = {{4, 192
 static void start(void)
 {
     cr_assert_eq(secret_start(), STATUS_OK);
-    cr_assert_eq(throttle_create(&throttle), STATUS_OK);
+    cr_assert_eq(throttle_create(0, &throttle), STATUS_OK);
 }
 
 static void stop(void)
@@ -29,44 +29,44 @@ Test(throttle, raises_the_delay_with_every_new_failure_up_to_a_bound)
 {
     static const uint32_t delays[] = {2000, 4000, 8000, 15000, 15000, 15000};
     for (uint64_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
-        cr_expect_eq(throttle_failure(throttle, &here, i, 0), delays[i]);
+        cr_expect_eq(throttle_failure(throttle, &here, NULL, i, 0), delays[i]);
     }
 }
 
 Test(throttle, the_same_credential_again_does_not_escalate)
 {
     for (int i = 0; i < 10; i++) {
-        cr_expect_eq(throttle_failure(throttle, &here, 1, i), 2000);
+        cr_expect_eq(throttle_failure(throttle, &here, NULL, 1, i), 2000);
     }
-    cr_expect_eq(throttle_failure(throttle, &here, 2, 10), 4000);
-    cr_expect_eq(throttle_failure(throttle, &here, 1, 11), 4000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 2, 10), 4000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 1, 11), 4000);
 }
 
 Test(throttle, judges_each_source_by_itself)
 {
-    cr_expect_eq(throttle_failure(throttle, &here, 1, 0), 2000);
-    cr_expect_eq(throttle_failure(throttle, &here, 2, 0), 4000);
-    cr_expect_eq(throttle_failure(throttle, &there, 1, 0), 2000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 1, 0), 2000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 2, 0), 4000);
+    cr_expect_eq(throttle_failure(throttle, &there, NULL, 1, 0), 2000);
     cr_expect_eq(throttle_count(throttle, 0), 2);
 }
 
 Test(throttle, forgives_step_by_step)
 {
     for (uint64_t i = 0; i < 4; i++) {
-        (void)throttle_failure(throttle, &here, i, 0);
+        (void)throttle_failure(throttle, &here, NULL, i, 0);
     }
-    cr_expect_eq(throttle_failure(throttle, &here, 3, DECAY_MS - 1), 15000);
-    cr_expect_eq(throttle_failure(throttle, &here, 3, DECAY_MS), 8000);
-    cr_expect_eq(throttle_failure(throttle, &here, 3, 2 * DECAY_MS), 4000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 3, DECAY_MS - 1), 15000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 3, DECAY_MS), 8000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 3, 2 * DECAY_MS), 4000);
     cr_expect_eq(throttle_count(throttle, 3 * DECAY_MS), 1);
     cr_expect_eq(throttle_count(throttle, 4 * DECAY_MS), 0);
-    cr_expect_eq(throttle_failure(throttle, &here, 3, 4 * DECAY_MS), 2000);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 3, 4 * DECAY_MS), 2000);
 }
 
 Test(throttle, a_device_with_an_old_password_stays_at_the_first_step)
 {
     for (int64_t minute = 0; minute < 100; minute++) {
-        cr_expect_eq(throttle_failure(throttle, &here, 1, minute * 30000), 2000);
+        cr_expect_eq(throttle_failure(throttle, &here, NULL, 1, minute * 30000), 2000);
     }
 }
 
@@ -76,9 +76,9 @@ Test(throttle, is_bounded_and_drops_who_failed_longest_ago)
     for (uint32_t i = 0; i < 40000; i++) {
         source.octets[1] = (uint8_t)i;
         source.octets[2] = (uint8_t)(i >> 8);
-        cr_expect_eq(throttle_failure(throttle, &source, 1, i / 10000), 2000);
+        cr_expect_eq(throttle_failure(throttle, &source, NULL, 1, i / 10000), 2000);
     }
     cr_expect_leq(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS);
     cr_expect_gt(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS / 2);
-    cr_expect_eq(throttle_failure(throttle, &source, 2, 4), 4000); /* the latest is there */
+    cr_expect_eq(throttle_failure(throttle, &source, NULL, 2, 4), 4000); /* the latest is there */
 }
