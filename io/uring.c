@@ -16,6 +16,7 @@
 #include "io/op_table.h"
 #include "io/ring_size.h"
 #include "io/uring_refused.h"
+#include "io/uring_restrict.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -678,7 +679,7 @@ static int make_ring(struct uring_loop *uring, const struct ring_size *size)
 {
     struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
                                               IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
-                                              IORING_SETUP_CQSIZE,
+                                              IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
                                      .cq_entries = size->cq_entries};
     memset(&uring->ring, 0, sizeof uring->ring);
     int result = io_uring_queue_init_params(size->sq_entries, &uring->ring, &params);
@@ -766,6 +767,12 @@ enum status uring_create(const struct loop_config *config, struct loop **out_loo
     }
     /* Saves a look-up of the ring's descriptor a turn; without it all works the same. */
     (void)io_uring_register_ring_fd(&uring->ring);
+    result = uring_restrict(uring->ring.ring_fd);
+    if (result != 0) {
+        status = uring_refused(-result, out_error);
+        loop_base_deinit(&uring->base);
+        goto fail;
+    }
     *out_loop = &uring->base;
     return STATUS_OK;
 fail:
