@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Recovery, mostly as a crash would have it: the directory is copied while the store runs, damaged,
- * and the copy is opened.
- */
+/* Recovery, mostly as after a crash: a copy is made of a running store, damaged, and opened. */
 #include "tests/unit/store_fixture.h"
 
 #include "storage/index.h"
@@ -711,7 +708,7 @@ Test(recover, with_damage_in_the_log_an_orphan_is_only_moved)
     cr_assert(exists("lost+found/0000000000001234.blob"));
 }
 
-/* --- the tail is settled first ---------------------------------------------------------------------- */
+/* --- the tail is settled first --- */
 
 /* With the nth step of a kind failing; nth 0: none. */
 static enum status recover_with(struct fake_disk *disk, enum fake_disk_kind kind, uint32_t nth,
