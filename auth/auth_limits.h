@@ -34,9 +34,10 @@
 #define AUTH_PASSWD_LINE_MAX     8192         /* octets */
 #define AUTH_NOTICES_MAX         20 /* bad lines told of one reading; the rest is counted */
 
-#define AUTH_SASL_RESPONSE_MAX 16384 /* octets of a client's decoded answer; tokens take some KB \
+#define AUTH_SASL_RESPONSE_MAX \
+    16384                      /* octets of a client's decoded answer; tokens take some KB \
                                       */
-#define AUTH_TIMESTAMP_MAX 255       /* octets of APOP's timestamp: it fits into a greeting */
+#define AUTH_TIMESTAMP_MAX 255 /* octets of APOP's timestamp: it fits into a greeting */
 
 #define AUTH_JWT_KEYS_MAX      32   /* keys of one issuer; some have a dozen */
 #define AUTH_JWT_NAME_MAX      255  /* octets of a key's name, an algorithm, a word of scope */
@@ -66,6 +67,12 @@
 #define AUTH_CACHE_ENTRIES_DEFAULT 262144 /* of 64 octets: 16 MiB when full */
 #define AUTH_CACHE_TTL_S           3600   /* a verified credential, default */
 #define AUTH_CACHE_NEGATIVE_TTL_S  60     /* a refused one, default */
+
+#define AUTH_CAPS_SHARDS 64 /* locks; a power of two */
+
+#define AUTH_EXPLAIN_STEPS_MAX 32  /* steps of a decision that is explained */
+#define AUTH_EXPLAIN_TEXT_MAX  255 /* octets of one of them */
+#define AUTH_EXPLAIN_WAIT_S    10  /* a database may take to answer the administrator */
 
 #define AUTH_THROTTLE_SETS 1024 /* times AUTH_THROTTLE_WAYS sources remembered; a power of two */
 #define AUTH_THROTTLE_WAYS 8    /* sources of one set */

@@ -230,6 +230,19 @@ bool cache_find(struct cache *cache, const struct cache_key *key, int64_t now_ms
     return found;
 }
 
+bool cache_peek(struct cache *cache, const struct cache_key *key, int64_t now_ms,
+                struct cache_value *out_value, int64_t *out_left_ms)
+{
+    struct cache_shard *shard = lock_shard(cache, key);
+    struct cache_entry *entry = find_entry(find_set(cache, shard, key), key);
+    if (entry != NULL) {
+        copy_value(entry, out_value);
+        *out_left_ms = entry->expires_ms - now_ms;
+    }
+    unlock_shard(shard);
+    return entry != NULL;
+}
+
 bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t now_ms,
                       int64_t stale_ms, struct cache_value *out_value)
 {

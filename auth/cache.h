@@ -67,6 +67,10 @@ void cache_key_for_master(struct cache *cache, const char *name, size_t name_len
 void cache_forget(struct cache *cache, const char *name, size_t name_length);
 void cache_forget_all(struct cache *cache);
 
+/* What is remembered, with the time it holds (negative: over). Counts nothing, keeps nothing. */
+bool cache_peek(struct cache *cache, const struct cache_key *key, int64_t now_ms,
+                struct cache_value *out_value, int64_t *out_left_ms);
+
 /* As cache_find, but also a verified credential whose time is over by no more than `stale_ms`: for
  * when nobody can be asked. Counts nothing. */
 bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t now_ms,

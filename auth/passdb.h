@@ -5,7 +5,7 @@
  *
  * A database that answers from memory or memory-mapped files (`may_block` false) is asked on any
  * thread, workers included, and answers before the call returns. Any other is asked on the hashing
- * threads only; it may block there for as long as its own time limit says, or return STATUS_PENDING
+ * threads only, and on the administrator's, who explains a login; it may block there for as long as its own time limit says, or return STATUS_PENDING
  * and answer later, from any thread.
  *
  * What may go wrong, and who sees to it:

@@ -20,7 +20,7 @@ static_assert(sizeof((struct password_dummy *)0)->setting == CRYPT_GENSALT_OUTPU
               "room for any setting");
 
 #define YESCRYPT_PREFIX "$y$"
-#define CRYPT_SCHEME    "{CRYPT}"
+#define SALT_OCTETS     16 /* of the salted digests made here */
 
 enum scheme_family { FAMILY_CRYPT, FAMILY_ARGON2, FAMILY_SCRAM, FAMILY_DIGEST };
 
@@ -301,35 +301,118 @@ enum status password_verify(const char *credential, const char *password, size_t
 }
 
 /* The library's default cost, also when a later version raises it. */
-static enum status make_setting(char out[CRYPT_GENSALT_OUTPUT_SIZE])
+static enum status make_setting(const char *prefix, char out[CRYPT_GENSALT_OUTPUT_SIZE])
 {
-    char *setting = crypt_gensalt_rn(YESCRYPT_PREFIX, 0, NULL, 0, out, CRYPT_GENSALT_OUTPUT_SIZE);
+    char *setting = crypt_gensalt_rn(prefix, 0, NULL, 0, out, CRYPT_GENSALT_OUTPUT_SIZE);
     return setting != NULL ? STATUS_OK : STATUS_UNSUPPORTED;
+}
+
+/* Puts "{SCHEME}" and the data together. */
+static enum status write_credential(const char *scheme, const char *data, char *out, size_t size)
+{
+    int length = snprintf(out, size, "{%s}%s", scheme, data);
+    return length > 0 && (size_t)length < size ? STATUS_OK : STATUS_TOO_BIG;
+}
+
+static enum status make_crypt(const char *scheme, const char *prefix, const char *password,
+                              size_t length, char *out, size_t size)
+{
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE], hash[CRYPT_OUTPUT_SIZE];
+    enum status status = make_setting(prefix, setting);
+    if (status == STATUS_OK) {
+        status = crypt_compute(setting, password, length, hash);
+    }
+    return status == STATUS_OK ? write_credential(scheme, hash, out, size) : status;
 }
 
 enum status password_make(const char *password, size_t length, char *out_credential, size_t size)
 {
-    char setting[CRYPT_GENSALT_OUTPUT_SIZE], hash[CRYPT_OUTPUT_SIZE];
     if (length == 0) {
         return STATUS_INVALID;
     }
-    enum status status = make_setting(setting);
+    return make_crypt("CRYPT", YESCRYPT_PREFIX, password, length, out_credential, size);
+}
+
+const char *const password_schemes[] = {
+    "CRYPT",   "SHA512-CRYPT", "SHA256-CRYPT",  "BLF-CRYPT",   "ARGON2ID", "SSHA512",
+    "SSHA256", "PLAIN",        "SCRAM-SHA-256", "SCRAM-SHA-1", NULL};
+
+static enum status make_salted(const struct scheme *scheme, const char *password, size_t length,
+                               char *out, size_t size)
+{
+    uint8_t data[DIGEST_OCTETS_MAX + SALT_OCTETS];
+    char text[AUTH_CREDENTIAL_MAX + 1];
+    size_t digest = digest_size(scheme->digest.kind);
+    secret_random(data + digest, SALT_OCTETS);
+    enum status status =
+        digest_salted(scheme->digest.kind, password, length, data + digest, SALT_OCTETS, data);
     if (status == STATUS_OK) {
-        status = crypt_compute(setting, password, length, hash);
+        status = secret_to_base64(data, digest + SALT_OCTETS, text, sizeof text);
     }
-    if (status != STATUS_OK) {
-        return status;
+    return status == STATUS_OK ? write_credential(scheme->name, text, out, size) : status;
+}
+
+static enum status make_plain(const char *password, size_t length, char *out, size_t size)
+{
+    char text[AUTH_CREDENTIAL_MAX + 1];
+    if (length >= sizeof text || memchr(password, '\0', length) != NULL) {
+        return STATUS_INVALID;
     }
-    if (strlen(CRYPT_SCHEME) + strlen(hash) >= size) {
-        return STATUS_TOO_BIG;
+    memcpy(text, password, length);
+    text[length] = '\0';
+    enum status status = write_credential("PLAIN", text, out, size);
+    mem_wipe(text, sizeof text);
+    return status;
+}
+
+static enum status make_of(const struct scheme *scheme, const char *password, size_t length,
+                           char *out, size_t size)
+{
+    char text[AUTH_CREDENTIAL_MAX + 1];
+    enum status status = STATUS_UNSUPPORTED;
+    switch (scheme->family) {
+    case FAMILY_CRYPT:
+        /* "$2" alone begins several; the letter says which one is new. */
+        return make_crypt(scheme->name, strcmp(scheme->prefix, "$2") == 0 ? "$2b$" : scheme->prefix,
+                          password, length, out, size);
+    case FAMILY_ARGON2:
+        status = secret_argon2_make(password, length, text);
+        break;
+    case FAMILY_SCRAM:
+        status = scram_make(scheme->scram, password, length, text, sizeof text);
+        break;
+    case FAMILY_DIGEST:
+        return scheme->digest.form == PASSWORD_DIGEST_NONE
+                   ? make_plain(password, length, out, size)
+                   : make_salted(scheme, password, length, out, size);
     }
-    (void)snprintf(out_credential, size, CRYPT_SCHEME "%s", hash); /* fits, see above */
-    return STATUS_OK;
+    return status == STATUS_OK ? write_credential(scheme->name, text, out, size) : status;
+}
+
+enum status password_make_for(const char *scheme, const char *password, size_t length,
+                              char *out_credential, size_t size)
+{
+    if (length == 0) {
+        return STATUS_INVALID;
+    }
+    if (scheme[0] == '\0' || strcasecmp(scheme, password_schemes[0]) == 0) {
+        return password_make(password, length, out_credential, size);
+    }
+    bool is_made = false;
+    for (size_t i = 0; password_schemes[i] != NULL; i++) {
+        is_made |= strcasecmp(scheme, password_schemes[i]) == 0;
+    }
+    for (size_t i = 0; is_made && i < sizeof schemes / sizeof schemes[0]; i++) {
+        if (strcasecmp(scheme, schemes[i].name) == 0) {
+            return make_of(&schemes[i], password, length, out_credential, size);
+        }
+    }
+    return STATUS_UNSUPPORTED;
 }
 
 enum status password_dummy_init(struct password_dummy *out_dummy)
 {
-    return make_setting(out_dummy->setting);
+    return make_setting(YESCRYPT_PREFIX, out_dummy->setting);
 }
 
 void password_dummy_verify(const struct password_dummy *dummy, const char *password, size_t length)

@@ -50,6 +50,15 @@ MUST_CHECK enum status password_verify(const char *credential, const char *passw
 MUST_CHECK enum status password_make(const char *password, size_t length, char *out_credential,
                                      size_t size);
 
+/* The schemes that password_make_for makes, ours first; ends with NULL. */
+extern const char *const password_schemes[];
+
+/* The same in another scheme: its name as in `password_schemes`, in any case; "" for ours.
+ * STATUS_UNSUPPORTED for another; STATUS_INVALID also for a password that the scheme cannot take.
+ */
+MUST_CHECK enum status password_make_for(const char *scheme, const char *password, size_t length,
+                                         char *out_credential, size_t size);
+
 /* A setting that costs what password_make's credentials cost, for accounts that do not exist. */
 struct password_dummy {
     char setting[192]; /* CRYPT_GENSALT_OUTPUT_SIZE of libxcrypt */

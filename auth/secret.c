@@ -107,3 +107,12 @@ enum status secret_argon2_verify(const char *hash, const char *password, size_t 
 {
     return crypto_pwhash_str_verify(hash, password, length) == 0 ? STATUS_OK : STATUS_DENIED;
 }
+
+enum status secret_argon2_make(const char *password, size_t length, char out[SECRET_ARGON2_MAX])
+{
+    static_assert(SECRET_ARGON2_MAX >= crypto_pwhash_STRBYTES, "room for any");
+    return crypto_pwhash_str(out, password, length, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+                             crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0
+               ? STATUS_OK
+               : STATUS_NO_MEMORY;
+}

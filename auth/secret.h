@@ -63,4 +63,9 @@ MUST_CHECK enum status secret_to_base64(const void *data, size_t length, char *o
  * text and parameters that need more memory than there is alike. Slow. */
 MUST_CHECK enum status secret_argon2_verify(const char *hash, const char *password, size_t length);
 
+#define SECRET_ARGON2_MAX 128 /* octets of what is made, with its NUL */
+/* Makes one, with the library's parameters for interactive use. Slow. STATUS_NO_MEMORY. */
+MUST_CHECK enum status secret_argon2_make(const char *password, size_t length,
+                                          char out[SECRET_ARGON2_MAX]);
+
 #endif

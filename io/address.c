@@ -254,6 +254,27 @@ void address_prefix(const struct address *address, struct address_prefix *out_pr
     }
 }
 
+void address_prefix_text(const struct address_prefix *prefix, char out_text[ADDRESS_TEXT_MAX])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    struct in6_addr v6 = {0};
+    switch (prefix->octets[0]) {
+    case TAG_V4:
+        (void)inet_ntop(AF_INET, prefix->octets + 1, out_text, ADDRESS_TEXT_MAX); /* fits */
+        break;
+    case TAG_V6:
+        memcpy(v6.s6_addr, prefix->octets + 1, 6);
+        (void)inet_ntop(AF_INET6, &v6, host, sizeof host); /* fits */
+        (void)snprintf(out_text, ADDRESS_TEXT_MAX, "%s/48", host);
+        break;
+    case TAG_UNIX:
+        (void)snprintf(out_text, ADDRESS_TEXT_MAX, "unix");
+        break;
+    default:
+        (void)snprintf(out_text, ADDRESS_TEXT_MAX, "unknown");
+    }
+}
+
 /* Digits only, 0 to `bits_max`, up to the end of the text. */
 static bool parse_bits(const char *text, unsigned bits_max, uint8_t *out_bits)
 {

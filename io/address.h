@@ -50,6 +50,8 @@ struct address_prefix {
     uint8_t octets[8]; /* [0] is the family's tag */
 };
 void address_prefix(const struct address *address, struct address_prefix *out_prefix);
+/* "192.0.2.7", "2001:db8:1::/48", "unix" or "unknown". */
+void address_prefix_text(const struct address_prefix *prefix, char out_text[ADDRESS_TEXT_MAX]);
 
 /* A list of networks "127.0.0.0/8 ::1 10.1.0.0/16" separated by spaces or commas. */
 struct address_network {
