@@ -10,6 +10,7 @@
 #include "server/metrics.h"
 #include "server/server_limits.h"
 #include "server/worker.h"
+#include "storage/disk.h"
 #include "storage/store.h"
 
 #include <errno.h>
@@ -236,9 +237,23 @@ static void close_bound(struct bound *bound)
 
 /* --- store and accounts --- */
 
+/* Its name must be durable before anything in it is promised. */
+static enum status sync_parent(const char *path, struct error *out_error)
+{
+    char parent[512];
+    int length = snprintf(parent, sizeof parent, "%s/..", path);
+    if (length < 0 || (size_t)length >= sizeof parent) {
+        return error_set(out_error, STATUS_TOO_BIG, 0, path, "store.path is too long");
+    }
+    return disk_sync_directory(disk_real(), parent, out_error);
+}
+
 static enum status make_folder(const char *path, struct error *out_error)
 {
-    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+    if (mkdir(path, 0700) == 0) {
+        return sync_parent(path, out_error);
+    }
+    if (errno == EEXIST) {
         return STATUS_OK;
     }
     return error_set(out_error, status_from_errno(errno), errno, path,

@@ -3,12 +3,17 @@
  * LMDB 0.9.24's own dangers, and what is done about them here: a file shorter than its meta page
  * says is a SIGBUS at the first touch (checked at open); a MDB_TXN is bound to a thread unless
  * NOTLS is set (always set); a slot of a dead reader keeps every page it saw (cleared at open and
- * by the checkpointer).
+ * by the checkpointer); a new file begins with two pages that nobody syncs, so that a crash then
+ * leaves something that is no LMDB file for ever (made under another name, synced, renamed), and
+ * neither that name nor the directory's is ever synced (both are, at each open).
  */
 #include "storage/kv.h"
 
+#include "storage/disk.h"
+
 #include <errno.h>
 #include <lmdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,6 +111,64 @@ static enum status check_length(struct kv *kv, const char *path, struct error *o
     return STATUS_OK;
 }
 
+/* --- making one --- */
+
+#define PATH_LENGTH 1024 /* octets with NUL, of the names built here */
+
+/* An empty environment in a file of its own, durable before anybody sees it. */
+static int make_file(const struct kv_config *config, const char *path)
+{
+    MDB_env *env = NULL;
+    int code = mdb_env_create(&env);
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_set_mapsize(env, config->map_size);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, config->mode);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_sync(env, 1);
+    }
+    mdb_env_close(env); /* NULL is allowed */
+    return code;
+}
+
+static enum status make(const struct kv_config *config, struct error *out_error)
+{
+    char path[PATH_LENGTH], made[PATH_LENGTH];
+    struct stat found;
+    int length = snprintf(made, sizeof made, "%s/data.mdb.new", config->path);
+    if (length < 0 || (size_t)length >= sizeof made) {
+        return error_set(out_error, STATUS_TOO_BIG, 0, config->path, "the path is too long");
+    }
+    (void)snprintf(path, sizeof path, "%s/data.mdb", config->path); /* fits: it is shorter */
+    if (stat(path, &found) == 0) {
+        return STATUS_OK;
+    }
+    enum status status = disk_unlink(disk_real(), made, out_error); /* of an attempt that crashed */
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    int code = make_file(config, made);
+    if (code != MDB_SUCCESS) {
+        return fail(out_error, code, config->path, "making a database");
+    }
+    return disk_rename(disk_real(), made, path, out_error);
+}
+
+/* The names of the file and of its directory: whatever is committed stands or falls with them. Also
+ * for an environment that is there already, because whoever made it may have been killed since. */
+static enum status sync_names(const struct kv_config *config, struct error *out_error)
+{
+    char parent[PATH_LENGTH];
+    int length = snprintf(parent, sizeof parent, "%s/..", config->path);
+    if (length < 0 || (size_t)length >= sizeof parent) {
+        return error_set(out_error, STATUS_TOO_BIG, 0, config->path, "the path is too long");
+    }
+    enum status status = disk_sync_directory(disk_real(), config->path, out_error);
+    return status == STATUS_OK ? disk_sync_directory(disk_real(), parent, out_error) : status;
+}
+
 static int open_env(struct kv *kv, const struct kv_config *config)
 {
     unsigned readers = config->readers_max != 0 ? config->readers_max : KV_READERS_DEFAULT;
@@ -132,12 +195,14 @@ enum status kv_open(const struct kv_config *config, struct kv **out_kv, struct e
     if (kv == NULL) {
         return error_set(out_error, STATUS_NO_MEMORY, 0, config->path, "opening a database");
     }
-    int code = open_env(kv, config);
-    enum status status;
-    if (code != MDB_SUCCESS) {
-        status = fail(out_error, code, config->path, "opening a database");
-    } else {
-        status = check_length(kv, config->path, out_error);
+    enum status status = make(config, out_error);
+    if (status == STATUS_OK) {
+        status = sync_names(config, out_error);
+    }
+    if (status == STATUS_OK) {
+        int code = open_env(kv, config);
+        status = code == MDB_SUCCESS ? check_length(kv, config->path, out_error)
+                                     : fail(out_error, code, config->path, "opening a database");
     }
     if (status == STATUS_OK) {
         status = kv_check_readers(kv, NULL);

@@ -40,7 +40,7 @@ struct kv_config {
 #define KV_READERS_DEFAULT 512
 
 /*
- * Opens, or creates when the directory is empty. Slots of readers that died are cleared. Checks
+ * Opens, or creates when the directory is empty: whole and durable by name, or not at all. Slots of readers that died are cleared. Checks
  * what a damaged file could kill the process with later: format, and that the file is as long as it
  * claims.
  */

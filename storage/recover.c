@@ -281,7 +281,7 @@ static void index_file(const char *directory, const char *name, char out_path[VO
 static enum status remove_index(struct volume *volume, const char *directory,
                                 struct error *out_error)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    static const char *const names[] = {"data.mdb", "lock.mdb", "data.mdb.new"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[VOLUME_PATH_MAX + 32];
         index_file(directory, names[i], path);

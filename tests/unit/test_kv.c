@@ -221,6 +221,22 @@ Test(kv, a_file_of_something_else_is_refused_at_open)
     cr_assert_eq(open_kv(1 << 20), STATUS_CORRUPT);
 }
 
+/* A crash in the first moments of a new file: before its two first pages were synced. */
+Test(kv, what_a_crash_left_of_its_making_is_made_again)
+{
+    char name[128];
+    kv_close(&kv);
+    (void)snprintf(name, sizeof name, "%s/data.mdb", path);
+    cr_assert_eq(unlink(name), 0);
+    (void)snprintf(name, sizeof name, "%s/data.mdb.new", path);
+    int fd = open(name, O_WRONLY | O_CREAT, 0600);
+    cr_assert_eq(write(fd, "half", 4), 4);
+    (void)close(fd);
+    cr_assert_eq(open_kv(1 << 20), STATUS_OK);
+    cr_assert_eq(put("a", "1"), STATUS_OK);
+    cr_assert_eq(access(name, F_OK), -1, "the attempt is still there");
+}
+
 Test(kv, numbers_and_copies)
 {
     struct kv_numbers numbers;
