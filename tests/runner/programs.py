@@ -16,6 +16,10 @@ import tempfile
 
 from runner.jobs import FIGURES
 
+# The long form of a proof takes as long as it takes.
+LONG = os.environ.get("RESTANTE_LONG", "") == "1"
+LONG_LIMIT_S = 7000
+
 RESULT = re.compile(r"^(not )?ok - (.*?)(?:\s+\(([\d.]+)s\))?$")
 
 
@@ -78,6 +82,8 @@ def run_program(name, command, environment, workdir, limit_s, totals):
     if not pathlib.Path(command[0]).exists():
         totals.not_ok(name, f"{command[0]} was not built")
         return
+    if LONG:
+        limit_s = LONG_LIMIT_S
     with tempfile.TemporaryDirectory(prefix="restante-program-") as folder:
         sanitizer_log = f"log_path={folder}/sanitizer"
         environment = {
@@ -110,6 +116,8 @@ def run_program(name, command, environment, workdir, limit_s, totals):
                 output = output.decode(errors="replace")
             totals.not_ok(name, f"did not end within {limit_s} s\n{output}")
             return
+        # Figures and seeds, for the report.
+        print("".join(f"{line}\n" for line in done.stdout.splitlines() if line.startswith("# ")))
         failed_before = totals.failed
         counted = 0
         if criterion and tap_path.exists():

@@ -37,12 +37,13 @@ def python_job(name, package, work, kind="plain", io="auto", long=False, limit_s
     )
 
 
-def programs_job(name, suite, work, kind, limit_s=300):
+def programs_job(name, suite, work, kind, long=False, limit_s=300):
     return Job(
         name,
         PYTHON + ["runner.programs", str(work / kind), suite],
         needs=[f"build-{kind}"],
-        limit_s=limit_s,
+        limit_s=7200 if long else limit_s,
+        environment={"RESTANTE_LONG": "1" if long else ""},
     )
 
 
@@ -64,6 +65,8 @@ def all_jobs(work, slots, long):
             environment={"RESTANTE_LONG": "1" if long else ""},
         ),
         python_job("interop", "interop", work, long=long),
+        programs_job("proof", "proof", work, "plain", long=long),
+        programs_job("asan-proof", "proof", work, "asan"),
         programs_job("asan-unit", "unit", work, "asan"),
         programs_job("unit", "unit", work, "plain"),
         programs_job("threads", "threads", work, "plain"),
