@@ -314,6 +314,7 @@ bool conn_tls_receive_done(struct conn *conn, enum status status)
     } else if (status == STATUS_OK && may_read(conn)) {
         read_input(conn);
     } else {
+        tls->read_on = status == STATUS_OK; /* there is some, for when it is wanted */
         conn_receive_as_wanted(conn);
     }
     return true;
