@@ -54,7 +54,8 @@ enum status account_drop_add(struct account_db *db, const char *name, const stru
         status =
             kv_add(txn, db->drops, account_text(name), (struct kv_bytes){record, sizeof record});
     }
-    return account_finish(db, &txn, status, "assigned maildrop of", name, name, out_error);
+    /* Nobody is told: who is remembered without a maildrop looks here each time. */
+    return account_finish(db, &txn, status, "assigned maildrop of", name, NULL, out_error);
 }
 
 enum status account_drop_remove(struct account_db *db, const char *name, struct error *out_error)
