@@ -17,8 +17,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -639,6 +641,15 @@ void conn_reader_ready(struct conn *conn)
 uint64_t conn_output_pending(const struct conn *conn)
 {
     return conn->output.octets + (conn->own.tls == NULL ? 0 : conn_tls_staged(conn));
+}
+
+uint64_t conn_unacknowledged(const struct conn *conn)
+{
+    int octets = 0;
+    if (conn->fd < 0 || ioctl(conn->fd, SIOCOUTQ, &octets) != 0 || octets < 0) {
+        return 0;
+    }
+    return (uint64_t)octets;
 }
 
 bool conn_output_full(struct conn *conn)

@@ -159,6 +159,10 @@ void conn_reader_ready(struct conn *conn);
 /* Octets of output queued and not yet taken by the socket. */
 uint64_t conn_output_pending(const struct conn *conn);
 
+/* Octets that the kernel has taken and the peer has not acknowledged: a slow reader is still at them
+ * when nothing is queued here any more. A system call; 0 when it cannot tell. */
+uint64_t conn_unacknowledged(const struct conn *conn);
+
 /* True when the producer should wait for on_drained: more than CONN_OUTPUT_HIGH, or an extent or
  * reader, is queued. */
 bool conn_output_full(struct conn *conn);

@@ -383,9 +383,9 @@ static uint32_t shorter_timeout_ms(const struct session *session)
  * It may also be a reply that is out a moment later: the next look is not after the idle time. */
 static void look_for_stall(struct session *session, int64_t now_ms)
 {
-    uint64_t sent = conn_octets_sent(&session->conn);
-    if (sent != session->progress_octets) {
-        session->progress_octets = sent;
+    uint64_t taken = conn_octets_sent(&session->conn) - conn_unacknowledged(&session->conn);
+    if (taken != session->progress_octets) {
+        session->progress_octets = taken;
         session->active_ms = now_ms;
     } else if (now_ms - session->active_ms >= session->stall_timeout_ms) {
         session_abort(session, "stalled");
@@ -402,7 +402,8 @@ static void on_idle_due(struct deadline *deadline)
 {
     struct session *session = list_entry(deadline, struct session, idle);
     int64_t now_ms = session_now_ms(session);
-    if (conn_output_pending(&session->conn) > 0 || session->producing) {
+    if (conn_output_pending(&session->conn) > 0 || session->producing ||
+        conn_unacknowledged(&session->conn) > 0) {
         look_for_stall(session, now_ms);
         return;
     }

@@ -82,7 +82,7 @@ struct session {
     struct deadline idle;      /* looks at idleness and at output without progress */
     struct deadline login;     /* until the protocol disarms it */
     int64_t active_ms;         /* last command or progress */
-    uint64_t progress_octets;  /* output taken by the socket when last looked at */
+    uint64_t progress_octets;  /* output taken by the peer when last looked at */
     uint32_t idle_timeout_ms;  /* from the configuration; on_start may change it, */
     uint32_t stall_timeout_ms; /* and this one */
     uint32_t bad_commands;

@@ -65,6 +65,21 @@ class IdleClock(ServerCase):
         check_stored(unstuff(client.block()), message)
         client.ok("NOOP")
 
+    def test_what_the_kernel_still_holds_for_a_slow_reader_is_not_idle(self):
+        # Small enough that the server's socket takes all of it at once, too much for ours.
+        message = b"Subject: held\r\n\r\n" + (b"y" * 1022 + b"\r\n") * 300
+        user = self.user()
+        self.deliver(user, message)
+        client = self.login(user, receive_buffer=4096)
+        client.send(b"RETR 1\r\n")
+        begin = time.monotonic()
+        while time.monotonic() - begin < 3:
+            client.buffer += client.socket.recv(1024)
+            time.sleep(0.02)
+        self.assertTrue(client.line().startswith(b"+OK"))
+        check_stored(unstuff(client.block()), message)
+        client.ok("NOOP")
+
     def test_an_idle_lmtp_session_is_told_421_and_closed(self):
         client = self.lmtp()
         rest = client.rest()
