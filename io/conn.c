@@ -66,11 +66,13 @@ static void end_if_idle(struct conn *conn)
     sendq_clear(&conn->output, reason == STATUS_OK ? STATUS_CANCELLED : reason);
     free(conn->own.held);
     conn->own.held = NULL;
-    if (conn->own.tls != NULL) {
-        conn_tls_release(conn);
-    }
-    conn->host->conn_count--;
+    struct conn_host *host = conn->host;
+    struct conn_tls *tls = conn->own.tls;
+    host->conn_count--;
     conn->events->on_closed(conn, reason); /* the conn may be gone after this */
+    if (tls != NULL) {
+        conn_tls_release(host, tls);
+    }
 }
 
 static void on_close_done(struct loop_op *op, enum status status, size_t octets)

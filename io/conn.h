@@ -131,8 +131,8 @@ void conn_start(struct conn *conn);
  */
 MUST_CHECK enum status conn_start_tls(struct conn *conn, struct tls_server *server);
 
-/* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until
- * on_closed. */
+/* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until on_closed
+ * returns. */
 const struct tls_facts *conn_tls(const struct conn *conn);
 
 /* Why the handshake failed, from on_secure on until on_closed returns. */

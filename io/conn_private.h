@@ -81,8 +81,8 @@ size_t conn_tls_staged(const struct conn *conn);
 /* Says goodbye (close_notify). */
 void conn_tls_finish(struct conn *conn);
 
-/* Frees own.tls; nothing is in flight. */
-void conn_tls_release(struct conn *conn);
+/* Frees what was own.tls; nothing is in flight, and the conn may be gone. */
+void conn_tls_release(struct conn_host *host, struct conn_tls *tls);
 
 /* Goes on with handshakes that can: the host's task. */
 void conn_tls_run_handshakes(struct loop_task *task);

@@ -54,13 +54,11 @@ static struct mem_pool *blocks_of(struct conn *conn)
 
 /* The end */
 
-void conn_tls_release(struct conn *conn)
+void conn_tls_release(struct conn_host *host, struct conn_tls *tls)
 {
-    struct conn_tls *tls = conn->own.tls;
-    conn->own.tls = NULL;
     list_remove(&tls->ready);
-    deadline_disarm(loop_wheel(conn->host->loop), &tls->deadline);
-    mem_pool_put(blocks_of(conn), tls->block);
+    deadline_disarm(loop_wheel(host->loop), &tls->deadline);
+    mem_pool_put(&host->pools.blocks, tls->block);
     tls_stream_deinit(&tls->stream);
     free(tls);
 }

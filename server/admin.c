@@ -398,6 +398,7 @@ static void on_stop(struct post_message *message)
 {
     struct admin *admin = list_entry(message, struct admin, stop_message);
     admin->stopping = true;
+    auth_provide_drops(admin->host.auth, NULL);
     if (admin->listening) {
         listener_stop(&admin->listener);
     }
@@ -428,6 +429,7 @@ static enum status thread_open(struct admin *admin)
                                       .accounts = auth_accounts(config->auth),
                                       .draining = config->draining};
     store_client_init(&admin->host.client, config->store, admin->loop, &admin->box);
+    auth_provide_drops(config->auth, &admin->host.client);
     list_init(&admin->conns);
     if (config->socket >= 0) {
         listener_init(&admin->listener, admin->loop, config->socket, admin);

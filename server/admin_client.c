@@ -3,6 +3,7 @@
 
 #include "auth/auth.h"
 #include "server/admin.h"
+#include "server/open_auth.h"
 #include "storage/store.h"
 
 #include <errno.h>
@@ -89,8 +90,6 @@ static enum status explain_busy(const struct config *config, struct error *out_e
 static enum status open_parts(struct admin_client *client, const struct config *config,
                               struct error *out_error)
 {
-    char accounts[512];
-    (void)snprintf(accounts, sizeof accounts, "%s/accounts", config->store.path);
     struct store_config store = {.path = config->store.path,
                                  .segment_size = config->store.segment_size,
                                  .blob_min = config->store.blob_min,
@@ -98,16 +97,12 @@ static enum status open_parts(struct admin_client *client, const struct config *
                                  .checkpoint_ms = config->store.checkpoint_ms,
                                  .message_octets_max = config->lmtp.message_octets_max,
                                  .body_memory = config->store.body_memory};
-    struct auth_config auth = {.accounts_path = accounts,
-                               .default_domain = config->auth.default_domain,
-                               .recipient_delimiter = config->auth.recipient_delimiter,
-                               .hash_threads = 1};
     enum status status = store_open(&store, &client->store, out_error);
     if (status == STATUS_BUSY) {
         return explain_busy(config, out_error);
     }
     if (status == STATUS_OK) {
-        status = auth_open(&auth, &client->auth, out_error);
+        status = open_auth(config, true, &client->auth, out_error);
     }
     if (status == STATUS_OK) {
         struct admin_config admin = {.default_domain = config->auth.default_domain,

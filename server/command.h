@@ -17,6 +17,7 @@ enum verdict {
     VERDICT_DONE, /* the reply is queued; next command */
     VERDICT_MORE, /* a producer is installed; next command when it has ended */
     VERDICT_WAIT, /* an operation is pending; session_continue follows; input is held */
+    VERDICT_ASK,  /* a question is queued; the next line is its answer and goes to on_answer */
     VERDICT_NEXT, /* like DONE, and the protocol's state has changed */
     VERDICT_CLOSE /* the reply is queued; flush and close */
 };

@@ -7,15 +7,13 @@
 
 #include "io/mem.h"
 #include "server/config_text.h"
+#include "server/privileges.h"
 #include "server/server_limits.h"
 #include "server/setting.h"
 
 #include <assert.h>
 #include <confuse.h>
 #include <ctype.h>
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +29,7 @@ struct loader {
     struct error *error;
     cfg_t *root;
     bool failed;
-    int lines[64]; /* by row of `settings`: where the file set it; 0: nowhere */
+    int lines[128]; /* by row of `settings`: where the file set it; 0: nowhere */
 };
 
 static struct loader *active;
@@ -147,6 +145,9 @@ static int on_value(cfg_t *section, cfg_opt_t *option)
     char why[SETTING_WHY_MAX];
     const char *value = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
     active->lines[index] = section->line;
+    if (settings[index].kind == SETTING_LIST) {
+        return 0; /* read when the overrides have been applied, which replace it whole */
+    }
     if (setting_read(&settings[index], value, active->config, active->arena, why) != STATUS_OK) {
         (void)refuse(active, section->line, "%s %s", option->name, why); /* kept in the loader */
         return -1;
@@ -161,30 +162,66 @@ static void section_options(const char *section, cfg_opt_t options[OPTIONS_MAX],
 {
     for (size_t i = 0; i < settings_count; i++) {
         if (strcmp(settings[i].section, section) == 0) {
-            options[(*count)++] = (cfg_opt_t)CFG_STR(settings[i].name, NULL, CFGF_NODEFAULT);
+            options[(*count)++] =
+                settings[i].kind == SETTING_LIST
+                    ? (cfg_opt_t)CFG_STR_LIST(settings[i].name, NULL, CFGF_NODEFAULT)
+                    : (cfg_opt_t)CFG_STR(settings[i].name, NULL, CFGF_NODEFAULT);
         }
     }
     options[*count] = (cfg_opt_t)CFG_END();
     assert(*count < OPTIONS_MAX);
 }
 
+static const char *const listener_lists[] = {"address", "allow"};
+#define LISTENER_LISTS (sizeof listener_lists / sizeof listener_lists[0])
+
+static void listener_options(cfg_opt_t options[OPTIONS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < listener_settings_count; i++) {
+        options[count++] = (cfg_opt_t)CFG_STR(listener_settings[i].name, NULL, CFGF_NODEFAULT);
+    }
+    for (size_t i = 0; i < LISTENER_LISTS; i++) {
+        options[count++] = (cfg_opt_t)CFG_STR_LIST(listener_lists[i], NULL, CFGF_NODEFAULT);
+    }
+    options[count++] = (cfg_opt_t)CFG_STR("owner", NULL, CFGF_NODEFAULT);
+    options[count++] = (cfg_opt_t)CFG_STR("group", NULL, CFGF_NODEFAULT);
+    options[count] = (cfg_opt_t)CFG_END();
+    assert(count < OPTIONS_MAX);
+}
+
+/* Has the listeners' values checked as they are read. */
+static void check_listeners(cfg_t *root)
+{
+    char name[2 * SETTING_NAME_MAX];
+    for (size_t i = 0; i < listener_settings_count + LISTENER_LISTS; i++) {
+        (void)snprintf(name, sizeof name, "listener|%s",
+                       i < listener_settings_count ? listener_settings[i].name
+                                                   : listener_lists[i - listener_settings_count]);
+        (void)cfg_set_validate_func(root, name, on_listener_value); /* answers the former one */
+    }
+}
+
 static enum status make_root(struct loader *loader)
 {
-    static const char *const sections[] = {"store", "auth", "pop3", "lmtp"};
-    cfg_opt_t inner[4][OPTIONS_MAX];
-    cfg_opt_t listener[] = {
-        CFG_STR("protocol", NULL, CFGF_NODEFAULT),   CFG_STR("tls", NULL, CFGF_NODEFAULT),
-        CFG_STR("mode", NULL, CFGF_NODEFAULT),       CFG_STR("owner", NULL, CFGF_NODEFAULT),
-        CFG_STR("group", NULL, CFGF_NODEFAULT),      CFG_STR_LIST("address", NULL, CFGF_NODEFAULT),
-        CFG_STR_LIST("allow", NULL, CFGF_NODEFAULT), CFG_END()};
-    cfg_opt_t outer[OPTIONS_MAX];
+    static const char *const sections[] = {"store", "auth", "oauth", "pop3", "lmtp", "tls"};
+    enum { SECTIONS = sizeof sections / sizeof sections[0] };
+    cfg_opt_t inner[SECTIONS][OPTIONS_MAX], outer[OPTIONS_MAX], listener[OPTIONS_MAX];
+    cfg_opt_t sni[] = {CFG_STR("certificate", NULL, CFGF_NODEFAULT),
+                       CFG_STR("key", NULL, CFGF_NODEFAULT), CFG_END()};
     size_t count = 0;
     section_options("", outer, &count);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < SECTIONS; i++) {
         size_t inner_count = 0;
         section_options(sections[i], inner[i], &inner_count);
+        if (strcmp(sections[i], "tls") == 0) {
+            inner[i][inner_count++] =
+                (cfg_opt_t)CFG_SEC("sni", sni, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
+            inner[i][inner_count] = (cfg_opt_t)CFG_END();
+        }
         outer[count++] = (cfg_opt_t)CFG_SEC(sections[i], inner[i], CFGF_NONE);
     }
+    listener_options(listener);
     outer[count++] =
         (cfg_opt_t)CFG_SEC("listener", listener, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outer[count] = (cfg_opt_t)CFG_END();
@@ -201,11 +238,7 @@ static enum status make_root(struct loader *loader)
                        settings[i].section[0] == '\0' ? "" : "|", settings[i].name);
         (void)cfg_set_validate_func(loader->root, name, on_value); /* answers the former one */
     }
-    static const char *const checked[] = {"listener|protocol", "listener|tls", "listener|mode",
-                                          "listener|address", "listener|allow"};
-    for (size_t i = 0; i < sizeof checked / sizeof checked[0]; i++) {
-        (void)cfg_set_validate_func(loader->root, checked[i], on_listener_value);
-    }
+    check_listeners(loader->root);
     return STATUS_OK;
 }
 
@@ -213,6 +246,9 @@ static enum status read_defaults(struct loader *loader)
 {
     for (size_t i = 0; i < settings_count; i++) {
         char why[SETTING_WHY_MAX];
+        if (settings[i].kind == SETTING_LIST) {
+            continue; /* an empty one */
+        }
         enum status status =
             setting_read(&settings[i], settings[i].fallback, loader->config, loader->arena, why);
         if (status != STATUS_OK) {
@@ -308,8 +344,11 @@ static enum status apply_key(struct loader *loader, const char *section, const c
     if (index == settings_count) {
         return refuse_name(loader, where, 0, "-o: ", name);
     }
-    char why[SETTING_WHY_MAX];
-    enum status status = setting_read(&settings[index], value, loader->config, loader->arena, why);
+    char why[SETTING_WHY_MAX] = "a value is missing";
+    enum status status =
+        settings[index].kind == SETTING_LIST
+            ? set_list(where, find_option(where, name), value)
+            : setting_read(&settings[index], value, loader->config, loader->arena, why);
     if (status == STATUS_NO_MEMORY) {
         return status;
     }
@@ -342,6 +381,65 @@ static enum status apply_override(struct loader *loader, const char *override)
     return status;
 }
 
+/* --- lists, and certificates by name --- */
+
+static int line_of(const struct loader *loader, const char *section, const char *name)
+{
+    return loader->lines[setting_index(section, name)];
+}
+
+/* The keys that are lists, when no override follows any more. */
+static enum status read_lists(struct loader *loader)
+{
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *setting = &settings[i];
+        if (setting->kind != SETTING_LIST) {
+            continue;
+        }
+        cfg_t *section = cfg_getsec(loader->root, setting->section);
+        for (unsigned item = 0; item < cfg_size(section, setting->name); item++) {
+            char why[SETTING_WHY_MAX];
+            enum status status = setting_read(setting, cfg_getnstr(section, setting->name, item),
+                                              loader->config, loader->arena, why);
+            if (status == STATUS_INVALID) {
+                return refuse(loader, loader->lines[i], "%s %s", setting->name, why);
+            }
+            if (status != STATUS_OK) {
+                return status;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_sni(struct loader *loader)
+{
+    struct config_tls_files *tls = &loader->config->tls;
+    cfg_t *section = cfg_getsec(loader->root, "tls");
+    unsigned count = cfg_size(section, "sni");
+    tls->sni = mem_arena_alloc(loader->arena, (count + 1) * sizeof *tls->sni);
+    if (tls->sni == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    for (; tls->sni_count < count; tls->sni_count++) {
+        cfg_t *one = cfg_getnsec(section, "sni", tls->sni_count);
+        struct config_sni *sni = &tls->sni[tls->sni_count];
+        const char *title = cfg_title(one);
+        const char *certificate = cfg_getstr(one, "certificate"), *key = cfg_getstr(one, "key");
+        if (certificate == NULL || key == NULL) {
+            return refuse(loader, one->line, "tls sni %s: certificate and key must be given",
+                          title);
+        }
+        sni->name = mem_arena_copy(loader->arena, title, strlen(title));
+        sni->certificate = mem_arena_copy(loader->arena, certificate, strlen(certificate));
+        sni->key = mem_arena_copy(loader->arena, key, strlen(key));
+        if (sni->name == NULL || sni->certificate == NULL || sni->key == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
 /* --- listeners --- */
 
 static const struct setting *listener_setting(const char *name)
@@ -355,18 +453,19 @@ static const struct setting *listener_setting(const char *name)
 }
 
 /* Reads one single-valued key of a listener; `fallback` NULL: it must be given. */
-static enum status read_listener_key(struct loader *loader, cfg_t *section, const char *name,
-                                     const char *fallback, struct config_listener *listener)
+static enum status read_listener_key(struct loader *loader, cfg_t *section,
+                                     const struct setting *row, const char *fallback,
+                                     struct config_listener *listener)
 {
-    const char *value = cfg_getstr(section, name);
+    const char *value = cfg_getstr(section, row->name);
     char why[SETTING_WHY_MAX];
     if (value == NULL && fallback == NULL) {
-        return refuse(loader, 0, "listener %s: %s is missing", listener->name, name);
+        return refuse(loader, 0, "listener %s: %s is missing", listener->name, row->name);
     }
-    enum status status = setting_read(listener_setting(name), value != NULL ? value : fallback,
-                                      listener, loader->arena, why);
+    enum status status =
+        setting_read(row, value != NULL ? value : fallback, listener, loader->arena, why);
     return status == STATUS_INVALID
-               ? refuse(loader, 0, "listener %s: %s %s", listener->name, name, why)
+               ? refuse(loader, 0, "listener %s: %s %s", listener->name, row->name, why)
                : status;
 }
 
@@ -426,37 +525,17 @@ static int on_listener_value(cfg_t *section, cfg_opt_t *option)
     return status == STATUS_OK ? 0 : -1;
 }
 
-/* A user's or group's number: digits, or a name the system knows. */
-static bool find_id(const char *text, bool group, uint32_t *out_id)
-{
-    char *end;
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    if (isdigit((unsigned char)text[0]) && *end == '\0' && errno == 0 && number < UINT32_MAX) {
-        *out_id = (uint32_t)number;
-        return true;
-    }
-    const struct passwd *user = group ? NULL : getpwnam(text);
-    const struct group *members = group ? getgrnam(text) : NULL;
-    if (user != NULL) {
-        *out_id = user->pw_uid;
-    } else if (members != NULL) {
-        *out_id = members->gr_gid;
-    }
-    return user != NULL || members != NULL;
-}
-
 static enum status read_owner(struct loader *loader, cfg_t *section,
                               struct config_listener *listener)
 {
     const char *owner = cfg_getstr(section, "owner"), *group = cfg_getstr(section, "group");
     listener->unix_owner = (uid_t)-1;
     listener->unix_group = (gid_t)-1;
-    if (owner != NULL && !find_id(owner, false, &listener->unix_owner)) {
+    if (owner != NULL && !privileges_find(owner, false, &listener->unix_owner)) {
         return refuse(loader, 0, "listener %s: this system knows no user \"%.60s\"", listener->name,
                       owner);
     }
-    if (group != NULL && !find_id(group, true, &listener->unix_group)) {
+    if (group != NULL && !privileges_find(group, true, &listener->unix_group)) {
         return refuse(loader, 0, "listener %s: this system knows no group \"%.60s\"",
                       listener->name, group);
     }
@@ -475,6 +554,25 @@ static const char *protocol_by_name(const char *name)
     return NULL;
 }
 
+/* What no single row can say of a listener. */
+static enum status check_listener(struct loader *loader, const struct config_listener *listener)
+{
+    if (listener->tls == CONFIG_TLS_NONE) {
+        return STATUS_OK;
+    }
+    if (listener->protocol == CONFIG_METRICS) {
+        return refuse(loader, 0, "listener %s: metrics have no TLS; put a proxy in front",
+                      listener->name);
+    }
+    if (loader->config->tls.certificates.count == 0) {
+        return refuse(loader, line_of(loader, "tls", "certificate"),
+                      "listener %s: TLS takes a certificate: write tls { certificate = \"FILE\" "
+                      "key = \"FILE\" }",
+                      listener->name);
+    }
+    return STATUS_OK;
+}
+
 static enum status read_listener(struct loader *loader, cfg_t *section,
                                  struct config_listener *listener)
 {
@@ -483,14 +581,15 @@ static enum status read_listener(struct loader *loader, cfg_t *section,
     if (listener->name == NULL) {
         return STATUS_NO_MEMORY;
     }
-    enum status status =
-        read_listener_key(loader, section, "protocol", protocol_by_name(title), listener);
-    if (status == STATUS_OK) {
-        status = read_listener_key(loader, section, "tls", "none", listener);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < listener_settings_count; i++) {
+        const struct setting *row = &listener_settings[i];
+        /* Only the protocol has no default: it may be said by the listener's name. */
+        status = read_listener_key(loader, section, row,
+                                   row->fallback != NULL ? row->fallback : protocol_by_name(title),
+                                   listener);
     }
-    if (status == STATUS_OK) {
-        status = read_listener_key(loader, section, "mode", "0660", listener);
-    }
+    listener->policy.plaintext_without_tls = listener->plaintext == CONFIG_PLAINTEXT_ALWAYS;
     if (status == STATUS_OK) {
         status = read_owner(loader, section, listener);
     }
@@ -503,9 +602,8 @@ static enum status read_listener(struct loader *loader, cfg_t *section,
     if (status == STATUS_OK && listener->address_count == 0) {
         status = refuse(loader, 0, "listener %s: address is missing", listener->name);
     }
-    if (status == STATUS_OK && listener->tls != CONFIG_TLS_NONE) {
-        status = refuse(loader, 0, "listener %s: this version has no TLS; write tls = \"none\"",
-                        listener->name);
+    if (status == STATUS_OK) {
+        status = check_listener(loader, listener);
     }
     return status;
 }
@@ -536,11 +634,6 @@ static enum status read_listeners(struct loader *loader)
 }
 
 /* --- the whole --- */
-
-static int line_of(const struct loader *loader, const char *section, const char *name)
-{
-    return loader->lines[setting_index(section, name)];
-}
 
 static enum status check_hostname(struct loader *loader)
 {
@@ -577,6 +670,24 @@ static enum status check_together(struct loader *loader)
         return refuse(loader, line_of(loader, "store", "path"),
                       "path of store must begin with / (or ./)");
     }
+    for (size_t i = 0; i < config->auth.databases.count; i++) {
+        const char *database = config->auth.databases.items[i];
+        if (strcmp(database, CONFIG_EMBEDDED) != 0 &&
+            (strncmp(database, CONFIG_PASSWD_FILE, strlen(CONFIG_PASSWD_FILE)) != 0 ||
+             i >= AUTH_SOURCES_MAX)) {
+            return refuse(loader, line_of(loader, "auth", "databases"),
+                          "databases of auth must be embedded or passwd-file:/path, at most %d",
+                          AUTH_SOURCES_MAX);
+        }
+    }
+    if (config->tls.certificates.count != config->tls.keys.count) {
+        return refuse(loader, line_of(loader, "tls", "certificate"),
+                      "tls: as many keys as certificates, in the same order");
+    }
+    if (config->tls.client_certificates != TLS_CLIENT_NONE && config->tls.client_ca[0] == '\0') {
+        return refuse(loader, line_of(loader, "tls", "client_certificates"),
+                      "tls: client_certificates takes client_ca, who signs them");
+    }
     return check_hostname(loader);
 }
 
@@ -592,6 +703,12 @@ static enum status load(struct loader *loader, char *text, const char *const *ov
     }
     for (size_t i = 0; status == STATUS_OK && i < override_count; i++) {
         status = apply_override(loader, overrides[i]);
+    }
+    if (status == STATUS_OK) {
+        status = read_lists(loader);
+    }
+    if (status == STATUS_OK) {
+        status = read_sni(loader);
     }
     if (status == STATUS_OK) {
         status = read_listeners(loader);
@@ -653,18 +770,12 @@ enum status config_load(const char *path, const char *const *overrides, size_t o
 enum status config_demo(const char *directory, const char *const *overrides, size_t override_count,
                         struct config **out_config, struct error *out_error)
 {
-    static const char format[] = "store { path = '%s' }\n"
-                                 "admin_socket = '%s/admin.sock'\n"
-                                 "auth { default_domain = localhost exempt_loopback = true }\n"
-                                 "listener pop3 { address = '127.0.0.1:2110' }\n"
-                                 "listener lmtp { address = '127.0.0.1:2024' }\n"
-                                 "listener metrics { address = '127.0.0.1:9110' }\n";
     if (strpbrk(directory, "'\\\n") != NULL) {
         return error_set(out_error, STATUS_INVALID, 0, directory,
                          "choose a folder without quotes and backslashes in its name");
     }
-    char *text = NULL;
-    if (asprintf(&text, format, directory, directory) < 0) {
+    char *text = config_text_demo(directory);
+    if (text == NULL) {
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "reading the configuration");
     }
     enum status status = load_text("demo", text, overrides, override_count, out_config, out_error);

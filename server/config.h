@@ -6,23 +6,32 @@
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
+#include "auth/auth.h"
 #include "io/address.h"
 #include "io/listen.h"
 #include "io/log.h"
 #include "io/loop.h"
 #include "io/status.h"
+#include "io/tls.h"
+#include "server/setting.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum config_protocol { CONFIG_POP3, CONFIG_LMTP, CONFIG_METRICS };
+#define CONFIG_PROTOCOLS 3
+enum config_plaintext { CONFIG_PLAINTEXT_TLS, CONFIG_PLAINTEXT_ALWAYS };
+enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_OFF };
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
 
 #define CONFIG_ADDRESSES_MAX 16 /* of one listener */
 #define CONFIG_NETWORKS_MAX  64 /* of one allow list */
 #define CONFIG_LISTENERS_MAX 32
 #define CONFIG_OVERRIDES_MAX 256 /* -o of one command line */
+
+#define CONFIG_EMBEDDED    "embedded"
+#define CONFIG_PASSWD_FILE "passwd-file:"
 
 #define CONFIG_FILE_DEFAULT         "/etc/restante.conf"
 #define CONFIG_STORE_PATH_DEFAULT   "/var/lib/restante"
@@ -32,7 +41,9 @@ enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
 struct config_listener {
     const char *name; /* the section's title: "pop3", "lmtp" */
     enum config_protocol protocol;
-    enum config_tls tls; /* anything but none is refused until TLS is built in */
+    enum config_tls tls;
+    enum config_plaintext plaintext;
+    struct auth_policy policy; /* `plaintext` is part of it */
     unsigned address_count;
     struct address addresses[CONFIG_ADDRESSES_MAX];
     mode_t unix_mode;
@@ -51,8 +62,42 @@ struct config_store {
 struct config_auth {
     const char *default_domain;
     char recipient_delimiter;
-    uint32_t hash_threads, cache_entries, cache_ttl_s, cache_negative_ttl_s;
+    uint32_t hash_threads, hash_queue, cache_entries, cache_ttl_s, cache_negative_ttl_s;
+    /* Who is asked who somebody is, in this order: "embedded", "passwd-file:PATH". None: embedded
+     * alone. */
+    struct setting_list databases;
+    const char *domain_separators; /* "%": user%domain */
+    char master_separator;         /* '*': user*master */
     bool exempt_loopback;
+};
+
+/* Whose tokens are good; "" leaves a check out. */
+struct config_oauth {
+    const char *jwks; /* the issuer's keys: a path, or an address; "": no OAuth */
+    const char *ca;   /* whom to trust for the address; "": the system's */
+    const char *issuer, *audience, *scope, *user_claim, *openid_configuration;
+    uint32_t refresh_s, leeway_s;
+};
+
+/* A certificate for the names that the section's title says. */
+struct config_sni {
+    const char *name;
+    const char *certificate, *key;
+};
+
+struct config_tls_files {
+    struct setting_list certificates, keys; /* in pairs; each is shown for the names in it */
+    unsigned sni_count;
+    struct config_sni *sni;
+    bool strict_names;
+    int min_version; /* enum of the row: 0 is 1.2, 1 is 1.3 */
+    enum tls_client_certificates client_certificates;
+    const char *client_ca; /* "": none */
+    bool tickets;
+    const char *ticket_key_file; /* "": random keys */
+    uint32_t ticket_rotate_s;
+    bool kernel;
+    uint32_t handshake_s;
 };
 
 struct config_pop3 {
@@ -78,8 +123,12 @@ struct config {
     enum log_level log_level;
     const char *admin_socket; /* path; empty: none */
     uint32_t drain_timeout_s; /* SIGTERM: how long sessions may take to end: 30 */
+    const char *user, *group; /* whom to become after the sockets are bound; "": nobody else */
+    enum config_sandbox sandbox;
     struct config_store store;
     struct config_auth auth;
+    struct config_oauth oauth;
+    struct config_tls_files tls;
     struct config_pop3 pop3;
     struct config_lmtp lmtp;
     unsigned listener_count;
@@ -95,8 +144,9 @@ struct config {
 MUST_CHECK enum status config_load(const char *path, const char *const *overrides,
                                    size_t override_count, struct config **out_config,
                                    struct error *out_error);
-/* The demo's: listeners on 127.0.0.1 ports 2110 (pop3), 2024 (lmtp), 9110 (metrics), the store and
- * the admin socket under `directory`, loopback exempt from delays; then the overrides. */
+/* The demo's: listeners on 127.0.0.1 ports 2110 (pop3), 2995 (pop3s), 2024 (lmtp), 9110 (metrics),
+ * the store, the admin socket and a certificate under `directory`, loopback exempt from delays,
+ * passwords in the clear allowed on its pop3 listener; then the overrides. */
 MUST_CHECK enum status config_demo(const char *directory, const char *const *overrides,
                                    size_t override_count, struct config **out_config,
                                    struct error *out_error);

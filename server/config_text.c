@@ -80,3 +80,20 @@ int config_text_blank(char *text)
     }
     return depth;
 }
+
+char *config_text_demo(const char *directory)
+{
+    static const char format[] = "store { path = '%s' }\n"
+                                 "admin_socket = '%s/admin.sock'\n"
+                                 "auth { default_domain = localhost exempt_loopback = true }\n"
+                                 "tls { certificate = '%s/tls-certificate.pem' "
+                                 "key = '%s/tls-key.pem' }\n"
+                                 "listener pop3 { address = '127.0.0.1:2110' tls = starttls "
+                                 "auth_plaintext = always auth_scram = true }\n"
+                                 "listener pop3s { protocol = pop3 address = '127.0.0.1:2995' "
+                                 "tls = implicit auth_scram = true }\n"
+                                 "listener lmtp { address = '127.0.0.1:2024' }\n"
+                                 "listener metrics { address = '127.0.0.1:9110' }\n";
+    char *text = NULL;
+    return asprintf(&text, format, directory, directory, directory, directory) < 0 ? NULL : text;
+}

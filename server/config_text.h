@@ -18,4 +18,8 @@ MUST_CHECK enum status config_text_read(const char *path, char **out_text, struc
  */
 int config_text_blank(char *text);
 
+/* The demo's configuration, its files in `directory`, which holds neither quote nor backslash; the
+ * caller frees it. NULL: memory is short. */
+char *config_text_demo(const char *directory);
+
 #endif

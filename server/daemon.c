@@ -6,8 +6,11 @@
 #include "io/log.h"
 #include "io/loop.h"
 #include "server/admin.h"
+#include "server/certificates.h"
 #include "server/demo.h"
 #include "server/metrics.h"
+#include "server/open_auth.h"
+#include "server/privileges.h"
 #include "server/server_limits.h"
 #include "server/worker.h"
 #include "storage/disk.h"
@@ -34,7 +37,12 @@ struct bound {
 };
 
 struct daemon {
-    const struct config *config;
+    const struct config *config; /* the one it started with: what a reload cannot change */
+    struct config *reloaded;     /* the one in force, when there was a reload */
+    struct privileges privileges;
+    struct certificates certificates;
+    _Atomic int64_t certificates_expire_s; /* read by the metrics */
+    int64_t expiry_logged_s;               /* when certificates_log_expiry was called last */
     unsigned worker_count;
     unsigned bound_count;
     struct bound *bounds;
@@ -248,9 +256,11 @@ static enum status sync_parent(const char *path, struct error *out_error)
     return disk_sync_directory(disk_real(), parent, out_error);
 }
 
-static enum status make_folder(const char *path, struct error *out_error)
+static enum status make_folder(const struct daemon *daemon, struct error *out_error)
 {
+    const char *path = daemon->config->store.path;
     if (mkdir(path, 0700) == 0) {
+        privileges_give(&daemon->privileges, path);
         return sync_parent(path, out_error);
     }
     if (errno == EEXIST) {
@@ -264,8 +274,6 @@ static enum status make_folder(const char *path, struct error *out_error)
 static enum status open_store(struct daemon *daemon, struct error *out_error)
 {
     const struct config *config = daemon->config;
-    char accounts[512];
-    (void)snprintf(accounts, sizeof accounts, "%s/accounts", config->store.path);
     struct store_config store = {.path = config->store.path,
                                  .segment_size = config->store.segment_size,
                                  .blob_min = config->store.blob_min,
@@ -273,23 +281,12 @@ static enum status open_store(struct daemon *daemon, struct error *out_error)
                                  .checkpoint_ms = config->store.checkpoint_ms,
                                  .message_octets_max = config->lmtp.message_octets_max,
                                  .body_memory = config->store.body_memory};
-    struct auth_config auth = {.accounts_path = accounts,
-                               .default_domain = config->auth.default_domain,
-                               .recipient_delimiter = config->auth.recipient_delimiter,
-                               .hash_threads = config->auth.hash_threads,
-                               .cache_entries_max = config->auth.cache_entries,
-                               .cache_ttl_s = config->auth.cache_ttl_s,
-                               .cache_negative_ttl_s = config->auth.cache_negative_ttl_s,
-                               .exempt_loopback = config->auth.exempt_loopback};
-    enum status status = make_folder(config->store.path, out_error);
-    if (status == STATUS_OK) {
-        status = store_open(&store, &daemon->store, out_error);
-    }
+    enum status status = store_open(&store, &daemon->store, out_error);
     if (status == STATUS_BUSY) {
         return error_set(out_error, status, 0, config->store.path,
                          "another process has this store open: stop it, or choose another store");
     }
-    return status == STATUS_OK ? auth_open(&auth, &daemon->auth, out_error) : status;
+    return status == STATUS_OK ? open_auth(config, false, &daemon->auth, out_error) : status;
 }
 
 /* --- threads --- */
@@ -301,7 +298,8 @@ static enum status start_worker(struct daemon *daemon, unsigned index, struct er
                                    .config = daemon->config,
                                    .store = daemon->store,
                                    .auth = daemon->auth,
-                                   .sockets = sockets};
+                                   .sockets = sockets,
+                                   .tls = daemon->certificates.servers};
     if (sockets == NULL) {
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "starting workers");
     }
@@ -355,6 +353,7 @@ static enum status start_metrics(struct daemon *daemon, struct error *out_error)
                                     .auth = daemon->auth,
                                     .workers = daemon->workers,
                                     .worker_count = daemon->worker_count,
+                                    .certificates_expire_s = &daemon->certificates_expire_s,
                                     .started_ms =
                                         (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
     return metrics_start(&source, sockets, count, &daemon->metrics, out_error);
@@ -368,6 +367,41 @@ static enum status start_admin(struct daemon *daemon, struct error *out_error)
                                   .socket = daemon->admin_fd,
                                   .draining = &daemon->draining};
     return admin_start(&config, &daemon->admin, out_error);
+}
+
+/* --- certificates and privileges --- */
+
+static int64_t now_s(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+    return now.tv_sec;
+}
+
+static void look_at_expiry(struct daemon *daemon)
+{
+    daemon->expiry_logged_s = now_s();
+    atomic_store(&daemon->certificates_expire_s, certificates_expire_s(&daemon->certificates));
+    certificates_log_expiry(&daemon->certificates, daemon->expiry_logged_s);
+}
+
+static enum status load_certificates(struct daemon *daemon, struct error *out_error)
+{
+    enum status status = certificates_load(daemon->config, daemon->worker_count, NULL,
+                                           &daemon->certificates, out_error);
+    if (status == STATUS_OK) {
+        look_at_expiry(daemon);
+    }
+    return status;
+}
+
+static enum status drop_privileges(struct daemon *daemon, struct error *out_error)
+{
+    if (!daemon->privileges.changes && geteuid() == 0) {
+        log_message(LOG_LEVEL_WARNING, "root",
+                    "the server stays root, without its capabilities: set user to one of its own");
+    }
+    return privileges_become(&daemon->privileges, out_error);
 }
 
 /* --- the whole --- */
@@ -391,9 +425,25 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
     raise_descriptors();
     enum status status = probe_ring(config, out_error);
     if (status == STATUS_OK) {
+        status = privileges_plan(config->user, config->group, &daemon->privileges, out_error);
+    }
+    if (status == STATUS_OK) {
         status = bind_all(daemon, out_error);
     }
-    /* Here privileges will be dropped: everything below works as the server's own user. */
+    if (status == STATUS_OK) {
+        status = make_folder(daemon, out_error);
+    }
+    if (status == STATUS_OK && demo) {
+        status = certificates_make_demo(config, out_error);
+    }
+    /* Before privileges are dropped: keys may be for root's eyes only. */
+    if (status == STATUS_OK) {
+        status = load_certificates(daemon, out_error);
+    }
+    if (status == STATUS_OK) {
+        status = drop_privileges(daemon, out_error);
+    }
+    /* Everything below works as the server's own user. */
     if (status == STATUS_OK) {
         status = open_store(daemon, out_error);
     }
@@ -458,6 +508,100 @@ void daemon_address(const struct daemon *daemon, enum config_protocol protocol,
     }
 }
 
+void daemon_listener_address(const struct daemon *daemon, const char *name,
+                             char out_text[DAEMON_ADDRESS_MAX])
+{
+    out_text[0] = '\0';
+    for (unsigned i = 0; i < daemon->bound_count && out_text[0] == '\0'; i++) {
+        if (strcmp(daemon->bounds[i].listener->name, name) == 0) {
+            address_text(&daemon->bounds[i].address, out_text);
+        }
+    }
+}
+
+/* --- reload --- */
+
+static const struct config_listener *find_listener(const struct config *config, const char *name)
+{
+    for (unsigned i = 0; i < config->listener_count; i++) {
+        if (strcmp(config->listeners[i].name, name) == 0) {
+            return &config->listeners[i];
+        }
+    }
+    return NULL;
+}
+
+/* Sockets stay as they are: what listens now must be in the new configuration too. */
+static enum status check_same_listeners(const struct config *former, const struct config *config,
+                                        struct error *out_error)
+{
+    for (unsigned i = 0; i < former->listener_count; i++) {
+        const struct config_listener *own = &former->listeners[i];
+        const struct config_listener *other = find_listener(config, own->name);
+        if (other == NULL || other->protocol != own->protocol ||
+            other->address_count != own->address_count ||
+            memcmp(other->addresses, own->addresses,
+                   own->address_count * sizeof own->addresses[0]) != 0) {
+            return error_set(out_error, STATUS_INVALID, 0, NULL,
+                             "listener %s cannot be removed, moved or changed in its protocol "
+                             "while the server runs: restart it",
+                             own->name);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* What was changed and takes a restart all the same is said, once. */
+static void log_unchanged(const struct config *former, const struct config *config)
+{
+    bool differs =
+        strcmp(former->store.path, config->store.path) != 0 || former->workers != config->workers ||
+        former->io_backend != config->io_backend || strcmp(former->user, config->user) != 0 ||
+        strcmp(former->admin_socket, config->admin_socket) != 0 ||
+        former->sandbox != config->sandbox || former->listener_count != config->listener_count ||
+        strcmp(former->auth.default_domain, config->auth.default_domain) != 0 ||
+        former->log_level != config->log_level;
+    if (differs) {
+        log_message(LOG_LEVEL_WARNING, "reload",
+                    "the sections store and auth, new listeners, workers, io_backend, user, "
+                    "sandbox, log_level and admin_socket change at the next start only");
+    }
+}
+
+enum status daemon_reload(struct daemon *daemon, struct config **config, struct error *out_error)
+{
+    struct certificates loaded;
+    enum status status = check_same_listeners(daemon->config, *config, out_error);
+    if (status == STATUS_OK) {
+        status = certificates_load(*config, daemon->worker_count, &daemon->certificates, &loaded,
+                                   out_error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    log_unchanged(daemon->config, *config);
+    for (unsigned i = 0; i < daemon->started; i++) {
+        worker_reconfigure(daemon->workers[i], *config, loaded.servers);
+    }
+    certificates_unload(&daemon->certificates);
+    daemon->certificates = loaded;
+    config_free(&daemon->reloaded);
+    daemon->reloaded = *config;
+    *config = NULL;
+    look_at_expiry(daemon);
+    return STATUS_OK;
+}
+
+#define EXPIRY_LOG_S 86400 /* seconds between two warnings about a certificate */
+
+void daemon_minute(struct daemon *daemon)
+{
+    certificates_refresh(&daemon->certificates);
+    if (now_s() - daemon->expiry_logged_s >= EXPIRY_LOG_S) {
+        look_at_expiry(daemon);
+    }
+}
+
 static uint64_t open_sessions(const struct daemon *daemon)
 {
     uint64_t sum = 0;
@@ -516,6 +660,8 @@ void daemon_stop(struct daemon **daemon)
     for (unsigned i = 0; i < own->bound_count; i++) {
         close_bound(&own->bounds[i]);
     }
+    certificates_unload(&own->certificates);
+    config_free(&own->reloaded);
     free(own->bounds);
     free(own->workers);
     free(own);

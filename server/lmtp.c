@@ -12,6 +12,8 @@
  *                           |        can be taken           READY                |
  *                           +---- durable or failed: one reply per recipient ----+
  *
+ * STARTTLS leads from READY back to GREETED.
+ *
  * A message that is refused on the way (too big, disk full) stays in DATA or CHUNK until all its
  * octets have been read, then answers for each recipient without a COMMIT. A BDAT that is refused
  * leaves the state as it is; its octets are thrown away.
@@ -35,6 +37,7 @@ static enum verdict on_noop(struct session *session, const struct command_line *
 static enum verdict on_vrfy(struct session *session, const struct command_line *line);
 static enum verdict on_help(struct session *session, const struct command_line *line);
 static enum verdict on_quit(struct session *session, const struct command_line *line);
+static enum verdict on_starttls(struct session *session, const struct command_line *line);
 
 #define COUNTER(number) (COMMAND_COUNTER_LMTP + (number))
 
@@ -68,6 +71,10 @@ static const struct command lmtp_commands[] = {
     {.verb = "VRFY", .states = ANY_LINE, .raw = true, .counter = COUNTER(7), .handler = on_vrfy},
     {.verb = "HELP", .states = ANY_LINE, .raw = true, .counter = COUNTER(8), .handler = on_help},
     {.verb = "QUIT", .states = ANY_LINE, .counter = COUNTER(9), .handler = on_quit},
+    {.verb = "STARTTLS",
+     .states = LMTP_GREETED | LMTP_READY,
+     .counter = COUNTER(10),
+     .handler = on_starttls},
 };
 
 /* --- states --- */
@@ -81,7 +88,7 @@ static unsigned next_states(enum lmtp_state state, const char **out_name)
         return LMTP_READY;
     case LMTP_READY:
         *out_name = "ready";
-        return LMTP_ADDRESSED;
+        return LMTP_ADDRESSED | LMTP_GREETED;
     case LMTP_ADDRESSED:
         *out_name = "addressed";
         return LMTP_ACCEPTED | LMTP_READY;
@@ -161,6 +168,9 @@ static enum verdict on_lhlo(struct session *session, const struct command_line *
     reply_line(session, "250-8BITMIME");
     reply_line(session, "250-SMTPUTF8");
     reply_line(session, "250-CHUNKING");
+    if (!session_is_secure(session) && session_tls_server(session) != NULL) {
+        reply_line(session, "250-STARTTLS");
+    }
     reply_format(session, "250 SIZE %llu", (unsigned long long)config->lmtp.message_octets_max);
     return VERDICT_DONE;
 }
@@ -195,6 +205,27 @@ static enum verdict on_quit(struct session *session, const struct command_line *
 {
     reply_line(session, "221 2.0.0 Goodbye");
     return VERDICT_CLOSE;
+}
+
+/* RFC 3207: LHLO has to be said again. */
+static enum verdict on_starttls(struct session *session, const struct command_line *line)
+{
+    struct lmtp *lmtp = lmtp_of(session);
+    if (session_is_secure(session)) {
+        reply_line(session, "503 5.5.1 TLS is on already");
+        return VERDICT_DONE;
+    }
+    if (session_tls_server(session) == NULL) {
+        reply_line(session, "502 5.5.1 TLS is not available here");
+        return VERDICT_DONE;
+    }
+    lmtp->client_name[0] = '\0';
+    if (lmtp->state == LMTP_READY) {
+        lmtp_set_state(lmtp, LMTP_GREETED);
+    }
+    reply_line(session, "220 2.0.0 Begin TLS now");
+    session_start_tls(session);
+    return VERDICT_NEXT;
 }
 
 /* --- what the shell asks --- */

@@ -39,6 +39,7 @@ struct lmtp_recipient {
     struct store_recipient to;
     const char *user; /* the account, for the log */
     bool repeated;    /* an earlier one has the same maildrop: stored once, answered twice */
+    bool further;     /* an alias's, behind its first: stored, but answered with that one */
 };
 
 /* One message. Lives in the arena, strings included. */

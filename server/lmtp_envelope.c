@@ -10,6 +10,7 @@
 
 #define RECIPIENTS_FIRST 8 /* entries of the first table; it doubles */
 
+static const char too_many[] = "452 4.5.3 Too many recipients, send the rest in another message";
 static const char out_of_memory[] = "451 4.3.0 Short of memory, try later";
 
 static void reply_syntax(struct session *session, enum lmtp_syntax syntax, bool recipient)
@@ -117,10 +118,9 @@ static bool is_repeated(const struct lmtp_transaction *transaction, struct store
     return false;
 }
 
-static bool add_recipient(struct lmtp *lmtp)
+static bool add_recipient(struct lmtp *lmtp, const struct auth_identity *identity, bool further)
 {
     struct lmtp_transaction *transaction = lmtp->transaction;
-    const struct auth_identity *identity = &transaction->lookup.identity;
     struct mem_arena *arena = &lmtp->arena;
     struct lmtp_recipient recipient = {
         .to = {.drop = identity->drop,
@@ -128,6 +128,7 @@ static bool add_recipient(struct lmtp *lmtp)
                    mem_arena_copy(arena, transaction->address, strlen(transaction->address))},
         .user = mem_arena_copy(arena, identity->name, strlen(identity->name)),
         .repeated = is_repeated(transaction, identity->drop),
+        .further = further,
     };
     bool has_orcpt = transaction->orcpt[0] != '\0';
     if (has_orcpt) {
@@ -140,6 +141,26 @@ static bool add_recipient(struct lmtp *lmtp)
     transaction->recipients[transaction->recipient_count++] = recipient;
     transaction->drop_count += !recipient.repeated;
     return true;
+}
+
+/* All accounts that the address stands for, or none of them. STATUS_LIMIT, STATUS_NO_MEMORY. */
+static enum status add_recipients(struct lmtp *lmtp)
+{
+    struct lmtp_transaction *transaction = lmtp->transaction;
+    const struct auth_lookup *lookup = &transaction->lookup;
+    unsigned count_before = transaction->recipient_count, drops_before = transaction->drop_count;
+    if (lookup->other_count >= STORAGE_RECIPIENTS_MAX - count_before) {
+        return STATUS_LIMIT;
+    }
+    bool added = add_recipient(lmtp, &lookup->identity, false);
+    for (uint32_t i = 0; added && i < lookup->other_count; i++) {
+        added = add_recipient(lmtp, &lookup->others[i], true);
+    }
+    if (!added) {
+        transaction->recipient_count = count_before;
+        transaction->drop_count = drops_before;
+    }
+    return added ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 /* Answers RCPT with what the look-up has found. */
@@ -163,8 +184,9 @@ static enum verdict answer_lookup(struct lmtp *lmtp, enum status status)
         reply_line(session, "451 4.3.0 User database does not answer, try later");
         return VERDICT_DONE;
     }
-    if (!add_recipient(lmtp)) {
-        reply_line(session, out_of_memory);
+    status = add_recipients(lmtp);
+    if (status != STATUS_OK) {
+        reply_line(session, status == STATUS_LIMIT ? too_many : out_of_memory);
         return VERDICT_DONE;
     }
     if (lmtp->state == LMTP_ADDRESSED) {
@@ -181,6 +203,7 @@ static void on_lookup_done(struct auth_lookup *lookup, enum status status)
     transaction->looking = false;
     lmtp->session.failed = false;
     enum verdict verdict = answer_lookup(lmtp, status);
+    auth_lookup_clear(lookup);
     session_continue(&lmtp->session, verdict, !lmtp->session.failed);
 }
 
@@ -189,7 +212,7 @@ static const char *refusal(const struct lmtp *lmtp)
 {
     const struct config *config = lmtp->session.worker->config;
     if (lmtp->transaction->recipient_count >= config->lmtp.recipients_max) {
-        return "452 4.5.3 Too many recipients, send the rest in another message";
+        return too_many;
     }
     switch (store_delivery_admits(&lmtp->session.worker->store)) {
     case STATUS_OK:
@@ -236,5 +259,7 @@ enum verdict lmtp_envelope_rcpt(struct session *session, const struct command_li
         lmtp->transaction->looking = true;
         return VERDICT_WAIT;
     }
-    return answer_lookup(lmtp, status);
+    enum verdict verdict = answer_lookup(lmtp, status);
+    auth_lookup_clear(&lmtp->transaction->lookup);
+    return verdict;
 }

@@ -81,14 +81,15 @@ static void count_message(struct lmtp *lmtp, enum status status)
 }
 
 /* The end of every message whose end was read: one reply for each accepted RCPT, in order, repeated
- * ones included (RFC 2033 section 4.2), one log line each; then the transaction is over. */
+ * ones included (RFC 2033 section 4.2), one log line for each account; then the transaction is
+ * over. */
 static void answer_message(struct lmtp *lmtp, enum status status, uint64_t uid)
 {
     const struct lmtp_transaction *transaction = lmtp->transaction;
     for (unsigned i = 0; i < transaction->recipient_count; i++) {
         log_recipient(lmtp, &transaction->recipients[i], status, uid);
-        if (lmtp->session.ended) {
-            continue; /* nobody is there to be told */
+        if (lmtp->session.ended || transaction->recipients[i].further) {
+            continue; /* nobody is there to be told, or has been told */
         }
         if (status == STATUS_OK) {
             reply_format(&lmtp->session, "250 2.0.0 Delivered, uid %016llx",
@@ -256,6 +257,7 @@ static enum status begin_message(struct lmtp *lmtp, uint64_t size)
         .recipient =
             transaction->recipient_count == 1 ? transaction->recipients[0].to.address : NULL,
         .utf8 = transaction->utf8,
+        .tls = session_is_secure(&lmtp->session),
         .time_s = now_ms / 1000,
     };
     struct store_delivery_info info = {

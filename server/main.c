@@ -134,7 +134,9 @@ static enum status demo_directory(const char *wanted, char **out_path, struct er
 static void print_demo(const struct daemon *daemon, const struct config *config)
 {
     char pop3[DAEMON_ADDRESS_MAX], lmtp[DAEMON_ADDRESS_MAX], metrics[DAEMON_ADDRESS_MAX];
+    char pop3s[DAEMON_ADDRESS_MAX];
     daemon_address(daemon, CONFIG_POP3, pop3);
+    daemon_listener_address(daemon, "pop3s", pop3s);
     daemon_address(daemon, CONFIG_LMTP, lmtp);
     daemon_address(daemon, CONFIG_METRICS, metrics);
     printf("\nThe demo: users demo1 to demo%d, password %s; passwords in clear text are allowed, "
@@ -144,6 +146,13 @@ static void print_demo(const struct daemon *daemon, const struct config *config)
            "  curl -u demo1:%s pop3://%s/\n"
            "  curl -u demo1:%s pop3://%s/1\n",
            DEMO_PASSWORD, pop3, DEMO_PASSWORD, pop3);
+    if (config->tls.certificates.count > 0) {
+        const char *certificate = config->tls.certificates.items[0];
+        printf("The same over TLS, at once (%s) or by STLS; the certificate is signed by itself:\n"
+               "  curl -u demo1:%s --cacert %s pop3s://%s/1\n"
+               "  curl -u demo1:%s --cacert %s --ssl-reqd pop3://%s/1\n",
+               pop3s, DEMO_PASSWORD, certificate, pop3s, DEMO_PASSWORD, certificate, pop3);
+    }
     printf(
         "Deliver one, by the administrator's command or by LMTP (%s):\n"
         "  printf 'Subject: hello\\n\\nfrom the shell\\n' | restante --socket %s deliver demo1\n",
@@ -158,6 +167,17 @@ static void print_demo(const struct daemon *daemon, const struct config *config)
     putchar('\n');
 }
 
+static enum status load_config(const struct options *options, struct config **out_config,
+                               struct error *out_error)
+{
+    if (options->demo) {
+        return config_demo(options->directory, options->overrides, options->override_count,
+                           out_config, out_error);
+    }
+    return config_load(options->file, options->overrides, options->override_count, out_config,
+                       out_error);
+}
+
 /* --- serving --- */
 
 static void end_signals(sigset_t *out_signals)
@@ -168,22 +188,47 @@ static void end_signals(sigset_t *out_signals)
     (void)sigaddset(out_signals, SIGHUP);
 }
 
-/* Waits for the signal that ends the server. */
-static int wait_for_end(const sigset_t *signals)
+/* Reads everything again, or keeps everything as it is and says why. */
+static void reload(struct daemon *daemon, const struct options *options)
 {
+    struct error error = {.status = STATUS_OK};
+    struct config *config = NULL;
+    enum status status = load_config(options, &config, &error);
+    if (status == STATUS_OK) {
+        status = daemon_reload(daemon, &config, &error);
+    }
+    config_free(&config);
+    if (status == STATUS_OK) {
+        log_message(LOG_LEVEL_INFO, "reload", "the configuration has been read anew");
+        return;
+    }
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_ERROR, "reload_failed");
+    log_text(&line, "consequence", "the former configuration and certificates stay in force");
+    log_error(&line, &error);
+    log_end(&line);
+}
+
+/* Waits for the signal that ends the server. */
+static int wait_for_end(const sigset_t *signals, struct daemon *daemon,
+                        const struct options *options)
+{
+    const struct timespec minute = {.tv_sec = 60};
     for (;;) {
-        int signal = sigwaitinfo(signals, NULL);
+        int signal = sigtimedwait(signals, NULL, &minute);
         if (signal == SIGHUP) {
-            log_message(LOG_LEVEL_WARNING, "reload",
-                        "SIGHUP is ignored: restart the server to read its configuration anew");
+            reload(daemon, options);
         } else if (signal > 0) {
             return signal;
+        } else if (errno == EAGAIN) {
+            daemon_minute(daemon);
         }
     }
 }
 
-static int serve(const struct config *config, bool demo)
+static int serve(const struct config *config, const struct options *options)
 {
+    bool demo = options->demo;
     struct error error = {.status = STATUS_OK};
     struct daemon *daemon = NULL;
     sigset_t signals;
@@ -205,7 +250,7 @@ static int serve(const struct config *config, bool demo)
     puts("restante: ready");
     (void)fflush(stdout); /* whoever started the server may have closed it */
 
-    int signal_number = wait_for_end(&signals);
+    int signal_number = wait_for_end(&signals, daemon, options);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_INFO, "stop");
     log_text(&line, "signal", strsignal(signal_number));
@@ -228,38 +273,41 @@ static enum status check_listeners(const struct config *config, struct error *ou
                      "\"pop3\" address = \"0.0.0.0:110\" }, or try restanted --demo");
 }
 
-static int run_demo(const struct options *options)
+static int run_demo(struct options *options)
 {
     struct error error = {.status = STATUS_OK};
     struct config *config = NULL;
     char *directory = NULL;
+    bool temporary = options->directory == NULL;
     if (demo_directory(options->directory, &directory, &error) != STATUS_OK) {
         return fail(&error);
     }
+    options->directory = directory;
     int code = EXIT_SERVED;
-    if (config_demo(directory, options->overrides, options->override_count, &config, &error) !=
-        STATUS_OK) {
+    if (load_config(options, &config, &error) != STATUS_OK) {
         code = fail(&error);
     } else if (!options->check) {
-        code = serve(config, true);
+        code = serve(config, options);
     }
     config_free(&config);
-    if (options->directory == NULL) {
+    if (temporary) {
         remove_tree(directory);
     }
     free(directory);
     return code;
 }
 
-static int run_file(const struct options *options)
+static int run_file(struct options *options)
 {
     struct error error = {.status = STATUS_OK};
     struct config *config = NULL;
-    const char *file = options->file != NULL ? options->file : CONFIG_FILE_DEFAULT;
-    enum status status =
-        config_load(file, options->overrides, options->override_count, &config, &error);
-    if (status == STATUS_NOT_FOUND && options->file == NULL) {
-        (void)error_set(&error, status, 0, file, /* printed below */
+    bool is_default = options->file == NULL;
+    if (is_default) {
+        options->file = CONFIG_FILE_DEFAULT;
+    }
+    enum status status = load_config(options, &config, &error);
+    if (status == STATUS_NOT_FOUND && is_default) {
+        (void)error_set(&error, status, 0, options->file, /* printed below */
                         "there is no configuration: name one with -c, or try restanted --demo");
     }
     if (status == STATUS_OK) {
@@ -271,9 +319,9 @@ static int run_file(const struct options *options)
     }
     int code = EXIT_SERVED;
     if (options->check) {
-        printf("%s is right\n", file);
+        printf("%s is right\n", options->file);
     } else {
-        code = serve(config, false);
+        code = serve(config, options);
     }
     config_free(&config);
     return code;

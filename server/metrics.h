@@ -22,8 +22,9 @@ struct metrics_source {
     struct auth *auth;
     struct worker *const *workers;
     unsigned worker_count;
-    int64_t started_ms; /* UNIX time */
-    bool draining;      /* the workers' loops may be gone: only their counters are read */
+    int64_t started_ms;                           /* UNIX time */
+    const _Atomic int64_t *certificates_expire_s; /* UNIX time; 0: no certificate */
+    bool draining; /* the workers' loops may be gone: only their counters are read */
 };
 
 /* Listens on the sockets, which stay the caller's to close after metrics_stop. */

@@ -133,6 +133,36 @@ static void render_connections(const struct metrics_source *source, struct prome
     prometheus_number(page, "sent_bytes_total", "path=\"read\"", SUM_OUT(source, octets_read));
 }
 
+static void render_tls(const struct metrics_source *source, struct prometheus *page)
+{
+    uint64_t kernel = SUM_OUT(source, tls_kernel);
+    uint64_t full = SUM_OUT(source, tls_full), resumed = SUM_OUT(source, tls_resumed);
+    prometheus_family(page, "tls_handshakes_total", "counter",
+                      "TLS handshakes that ended well, by kind.");
+    prometheus_number(page, "tls_handshakes_total", "kind=\"full\"", full);
+    prometheus_number(page, "tls_handshakes_total", "kind=\"resumed\"", resumed);
+    prometheus_family(page, "tls_handshake_failures_total", "counter",
+                      "TLS handshakes that failed, by what was the matter.");
+    for (int i = TLS_FAILURE_NONE + 1; i < TLS_FAILURE_COUNT; i++) {
+        char label[64];
+        (void)snprintf(label, sizeof label, "reason=\"%s\"", tls_failure_name((enum tls_failure)i));
+        prometheus_number(page, "tls_handshake_failures_total", label,
+                          sum_of(source, offsetof(struct worker, host.counters.tls_failed) +
+                                             (size_t)i * sizeof(struct counter)));
+    }
+    prometheus_family(page, "tls_connections_total", "counter",
+                      "TLS connections, by who encrypts what is sent.");
+    prometheus_number(page, "tls_connections_total", "path=\"user\"", full + resumed - kernel);
+    prometheus_number(page, "tls_connections_total", "path=\"kernel\"", kernel);
+    int64_t expires_s =
+        source->certificates_expire_s != NULL ? atomic_load(source->certificates_expire_s) : 0;
+    if (expires_s > 0) {
+        prometheus_gauge(page, "tls_certificate_expiry_timestamp_seconds",
+                         "When the first of the certificates ends, UNIX time.",
+                         (uint64_t)expires_s);
+    }
+}
+
 static void render_commands(const struct metrics_source *source, struct prometheus *page)
 {
     const struct session_protocol *const protocols[] = {&pop3_protocol, &lmtp_protocol};
@@ -290,6 +320,7 @@ void metrics_render(const struct metrics_source *source, struct prometheus *page
         render_loop(source, page);
     }
     render_connections(source, page);
+    render_tls(source, page);
     render_commands(source, page);
     render_logins(source, page);
     render_mail(source, page);

@@ -21,6 +21,7 @@
 #include "server/server_limits.h"
 
 #include <assert.h>
+#include <sys/random.h>
 
 #define ANY_STATE (POP3_AUTHORIZATION | POP3_TRANSACTION)
 
@@ -49,6 +50,14 @@ static const struct command pop3_commands[] = {
     ROW(9, "NOOP", POP3_TRANSACTION, 0, 0, pop3_noop),
     ROW(10, "CAPA", ANY_STATE, 0, 0, pop3_capa),
     ROW(11, "RSET", POP3_TRANSACTION, 0, 0, pop3_rset),
+    {.verb = "AUTH",
+     .states = POP3_AUTHORIZATION,
+     .raw = true,
+     .secret = true,
+     .counter = COMMAND_COUNTER_POP3 + 12,
+     .handler = pop3_sasl_auth},
+    ROW(13, "STLS", POP3_AUTHORIZATION, 0, 0, pop3_stls),
+    ROW(14, "APOP", POP3_AUTHORIZATION, 2, 2, pop3_sasl_apop),
 };
 
 static const char *state_name(enum pop3_state state)
@@ -76,7 +85,25 @@ void pop3_set_state(struct pop3_session *pop3, enum pop3_state state)
 
 static unsigned state_bit(const struct session *session)
 {
-    return ((const struct pop3_session *)session)->state; /* its first member */
+    return pop3_of_const(session)->state;
+}
+
+/* No version before login, and no "<" where APOP is not allowed: that would announce it (RFC 1939
+ * section 7). */
+static void greet(struct pop3_session *pop3)
+{
+    struct session *session = &pop3->session;
+    bool apop = session->listener != NULL && auth_apop_allowed(&session->listener->policy);
+    if (!apop || getrandom(&pop3->apop_number, sizeof pop3->apop_number, GRND_NONBLOCK) < 0) {
+        pop3->apop_number = 0;
+    }
+    if (pop3->apop_number == 0) {
+        reply_line(session, "+OK Restante POP3 server ready");
+        return;
+    }
+    char timestamp[POP3_TIMESTAMP_MAX];
+    pop3_sasl_timestamp(pop3, timestamp);
+    reply_format(session, "+OK Restante POP3 server ready %s", timestamp);
 }
 
 static void on_start(struct session *session)
@@ -88,8 +115,7 @@ static void on_start(struct session *session)
     deadline_arm(loop_wheel(session->worker->loop), &session->login,
                  session->started_ms + (int64_t)config->pop3.login_timeout_s * 1000);
     pop3_set_state(pop3, POP3_AUTHORIZATION);
-    /* No version before login, and no "<": that would announce APOP (RFC 1939 section 7). */
-    reply_line(session, "+OK Restante POP3 server ready");
+    greet(pop3);
 }
 
 static const char *refusal_text(enum session_refusal refusal)
@@ -118,7 +144,9 @@ static enum verdict on_refused(struct session *session, enum session_refusal ref
     const struct config_pop3 *config = &session->worker->config->pop3;
     bool before_login = pop3->state == POP3_AUTHORIZATION;
     if (before_login) {
-        pop3_login_forget(pop3); /* only PASS or QUIT may follow USER, RFC 1939 section 7 */
+        /* Only PASS or QUIT may follow USER (RFC 1939 section 7); a challenge that was answered
+         * with no line at all is not answered. */
+        pop3_login_drop_exchange(pop3);
     }
     if (session->bad_commands >=
         (before_login ? config->bad_commands_login : config->bad_commands)) {
@@ -157,6 +185,7 @@ static void log_numbers(const struct pop3_session *pop3, struct log_line *line)
 {
     log_text(line, "user", pop3->user);
     log_text(line, "mechanism", pop3->mechanism);
+    log_text(line, "master", pop3->master);
     if (pop3->user == NULL) {
         return;
     }
@@ -197,12 +226,14 @@ const struct session_protocol pop3_protocol = {
     .name = "pop3",
     .session_size = sizeof(struct pop3_session),
     .line_length_max = POP3_LINE_LEN_MAX,
+    .line_limit = pop3_sasl_line_limit,
     .mode = LOOP_RECEIVE_STREAM,
     .commands = pop3_commands,
     .command_count = sizeof pop3_commands / sizeof pop3_commands[0],
     .on_start = on_start,
     .state_bit = state_bit,
     .on_refused = on_refused,
+    .on_answer = pop3_sasl_answer,
     .on_idle = on_idle,
     .on_drain = on_drain,
     .on_finish = on_finish,

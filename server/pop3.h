@@ -9,6 +9,7 @@
 #include "auth/auth.h"
 #include "io/mem.h"
 #include "io/sendq.h"
+#include "server/server_limits.h"
 #include "server/session.h"
 #include "storage/store.h"
 #include "storage/wire.h"
@@ -28,14 +29,18 @@ enum pop3_state {
 
 struct pop3_session;
 
-/* What a login needs, from USER to the verdict; on loan from the worker, so that a session that is
- * logged in does not carry it. */
+/* What a login needs, from USER or AUTH to the verdict; on loan from the worker, so that a session
+ * that is logged in does not carry it. */
 struct pop3_login {
     struct pop3_session *pop3;
     struct auth_request auth;
     struct store_open_request open;
     bool auth_pending, open_pending;
-    int64_t started_us;           /* monotonic: when PASS came */
+    bool exchange;             /* an AUTH has begun and has no verdict */
+    int64_t started_us;        /* monotonic: when PASS or AUTH came */
+    struct auth_policy policy; /* the listener's: a reload may replace that */
+    struct auth_tls tls;       /* with the bindings below */
+    struct tls_binding exporter, unique;
     size_t user_length;           /* an over-long name is cut to a length no account can have */
     char user[AUTH_NAME_MAX + 1]; /* as given in USER; not NUL-terminated */
 };
@@ -80,6 +85,8 @@ struct pop3_session {
     struct mem_arena arena;
     const char *user; /* the account's name, in the arena; NULL before login */
     const char *mechanism;
+    const char *master;       /* who logged in for `user`, in the arena; else NULL */
+    uint64_t apop_number;     /* makes the greeting's timestamp unique; 0: it had none */
     struct store_fetch fetch; /* one at a time: the session waits for it, or TOP's reader does */
     enum pop3_fetch_kind fetch_kind;
     bool fetch_pending, commit_pending;
@@ -99,6 +106,11 @@ static inline struct pop3_session *pop3_of(struct session *session)
     return list_entry(session, struct pop3_session, session);
 }
 
+static inline const struct pop3_session *pop3_of_const(const struct session *session)
+{
+    return (const struct pop3_session *)(const void *)session; /* its first member */
+}
+
 /* --- pop3.c --- */
 
 /* Takes a legal step and traces it; an illegal one is our error (asserted). */
@@ -113,6 +125,21 @@ void pop3_released_late(struct pop3_session *pop3);
 enum verdict pop3_user(struct session *session, const struct command_line *line);
 enum verdict pop3_pass(struct session *session, const struct command_line *line);
 enum verdict pop3_capa(struct session *session, const struct command_line *line);
+enum verdict pop3_stls(struct session *session, const struct command_line *line);
+
+/* Lends what a login needs and fills in the facts of the connection. NULL: memory is short, and
+ * that has been replied. */
+struct pop3_login *pop3_login_begin(struct pop3_session *pop3);
+
+/* What TLS says of the connection, for auth; points into the bindings, which are the caller's. */
+void pop3_login_facts(const struct session *session, struct tls_binding *out_exporter,
+                      struct tls_binding *out_unique, struct auth_tls *out_facts);
+
+/* What auth has said at once; also once for each AUTH_CHALLENGE. */
+enum verdict pop3_login_judged(struct pop3_session *pop3, enum auth_verdict judged);
+
+/* Ends an exchange that has no verdict, without a reply. */
+void pop3_login_drop_exchange(struct pop3_session *pop3);
 
 /* Forgets what USER said: after a failure, or when something other than PASS followed. Nothing may
  * be pending. */
@@ -120,6 +147,29 @@ void pop3_login_forget(struct pop3_session *pop3);
 /* The session ends: cancels what is pending. Returns whether nothing is in flight any more; else
  * pop3_released_late follows. */
 bool pop3_login_end(struct pop3_session *pop3);
+
+/* --- pop3_sasl.c: AUTH and APOP --- */
+
+/* Handlers of the table's rows. */
+enum verdict pop3_sasl_auth(struct session *session, const struct command_line *line);
+enum verdict pop3_sasl_apop(struct session *session, const struct command_line *line);
+
+/* The client's answer to a challenge (RFC 5034 section 4). */
+enum verdict pop3_sasl_answer(struct session *session, const char *line, size_t length);
+
+/* Sends the challenge that auth has made, and waits for its answer. */
+enum verdict pop3_sasl_challenge(struct pop3_session *pop3);
+
+/* How long a line that begins with these octets may be: tokens take more than other commands. */
+size_t pop3_sasl_line_limit(const struct session *session, const uint8_t *data, size_t length);
+
+/* Writes the mechanisms of this connection, each behind `before` and in front of `after`; returns
+ * the octets written, at most POP3_MECHANISMS_LEN_MAX. */
+size_t pop3_sasl_mechanisms(const struct pop3_session *pop3, const char *before, const char *after,
+                            char *out);
+
+/* The greeting's timestamp (RFC 1939 section 7), made of pop3->apop_number. */
+void pop3_sasl_timestamp(const struct pop3_session *pop3, char out[POP3_TIMESTAMP_MAX]);
 
 /* --- pop3_trans.c: TRANSACTION --- */
 

@@ -20,16 +20,61 @@ static int64_t monotonic_us(void)
 
 /* --- the loan --- */
 
-static struct pop3_login *login_begin(struct pop3_session *pop3)
+static void on_verdict(struct auth_request *request, enum auth_verdict judged);
+
+void pop3_login_facts(const struct session *session, struct tls_binding *out_exporter,
+                      struct tls_binding *out_unique, struct auth_tls *out_facts)
 {
-    if (pop3->login == NULL) {
-        pop3->login = worker_item_get(pop3->session.worker, sizeof *pop3->login);
-        if (pop3->login != NULL) {
-            memset(pop3->login, 0, sizeof *pop3->login);
-            pop3->login->pop3 = pop3;
-        }
+    const struct tls_facts *tls = conn_tls(&session->conn);
+    *out_facts = (struct auth_tls){.client_name = NULL};
+    if (tls == NULL) {
+        return;
     }
-    return pop3->login;
+    conn_tls_binding(&session->conn, TLS_BINDING_EXPORTER, out_exporter);
+    conn_tls_binding(&session->conn, TLS_BINDING_UNIQUE, out_unique);
+    *out_facts = (struct auth_tls){
+        .client_name = tls->client_name,
+        .exporter = out_exporter->length > 0 ? out_exporter->octets : NULL,
+        .exporter_length = out_exporter->length,
+        .unique = out_unique->length > 0 ? out_unique->octets : NULL,
+        .unique_length = out_unique->length,
+    };
+}
+
+/* Facts and callback are set once, when the loan begins: TLS cannot start in the middle of it. */
+static void login_prepare(struct pop3_session *pop3, struct pop3_login *login)
+{
+    struct session *session = &pop3->session;
+    login->pop3 = pop3;
+    login->auth.client = &session->worker->auth;
+    login->auth.on_verdict = on_verdict;
+    login->auth.peer = &session->conn.peer;
+    login->auth.tls = session_is_secure(session);
+    if (session->listener != NULL) {
+        login->policy = session->listener->policy;
+        login->auth.policy = &login->policy;
+    }
+    if (login->auth.tls) {
+        pop3_login_facts(session, &login->exporter, &login->unique, &login->tls);
+        login->auth.tls_facts = &login->tls;
+    }
+}
+
+struct pop3_login *pop3_login_begin(struct pop3_session *pop3)
+{
+    struct pop3_login *login = pop3->login;
+    if (login == NULL) {
+        login = worker_item_get(pop3->session.worker, sizeof *login);
+        if (login == NULL) {
+            reply_line(&pop3->session, "-ERR [SYS/TEMP] short of memory, wait and try again later");
+            return NULL;
+        }
+        memset(login, 0, sizeof *login);
+        login_prepare(pop3, login);
+        pop3->login = login;
+    }
+    login->started_us = monotonic_us();
+    return login;
 }
 
 void pop3_login_forget(struct pop3_session *pop3)
@@ -48,16 +93,23 @@ bool pop3_login_end(struct pop3_session *pop3)
         store_open_cancel(&login->open);
         return false;
     }
-    if (login->auth_pending) {
+    pop3_login_drop_exchange(pop3);
+    return true;
+}
+
+void pop3_login_drop_exchange(struct pop3_session *pop3)
+{
+    struct pop3_login *login = pop3->login;
+    if (login != NULL && (login->auth_pending || login->exchange)) {
         auth_cancel(&login->auth);
     }
     pop3_login_forget(pop3);
-    return true;
 }
 
 /* --- the verdict --- */
 
-/* A stable line for fail2ban and its like: event, user, peer, reason, in this order. */
+/* A stable line for fail2ban and its like: event, user, peer, reason, in this order; further fields
+ * may follow. */
 static void log_failure(const struct pop3_login *login, const char *reason)
 {
     const struct session *session = &login->pop3->session;
@@ -75,6 +127,23 @@ static void log_failure(const struct pop3_login *login, const char *reason)
     log_text(&line, "peer", peer);
     log_text(&line, "reason", reason);
     log_text(&line, "id", id);
+    log_text(&line, "mechanism", login->auth.mechanism);
+    log_text(&line, "master", identity->master[0] != '\0' ? identity->master : NULL);
+    log_end(&line);
+}
+
+/* Somebody has opened another's maildrop with a password of his own: that is written down. */
+static void log_master(const struct pop3_login *login)
+{
+    struct session *session = &login->pop3->session;
+    char peer[ADDRESS_TEXT_MAX];
+    address_host_text(&session->conn.peer, peer);
+    struct log_line line;
+    session_log_begin(session, &line, LOG_LEVEL_INFO, "master_login");
+    log_text(&line, "user", login->auth.identity.name);
+    log_text(&line, "master", login->auth.identity.master);
+    log_text(&line, "peer", peer);
+    log_text(&line, "mechanism", login->auth.mechanism);
     log_end(&line);
 }
 
@@ -88,7 +157,7 @@ static enum verdict login_refused(struct pop3_session *pop3, const char *reason,
 
 static enum verdict login_disabled(struct pop3_session *pop3)
 {
-    /* The text is the operator's and may be anything an operator writes on one line. */
+    /* The text may be anything an operator writes on one line. */
     struct pop3_login *login = pop3->login;
     log_failure(login, "disabled");
     if (login->auth.identity.reason[0] != '\0') {
@@ -152,6 +221,10 @@ static enum verdict login_opened(struct pop3_session *pop3, enum status status)
         store_view_close(&login->open.view);
         return open_refused(pop3, STATUS_NO_MEMORY);
     }
+    if (identity->master[0] != '\0') {
+        pop3->master = mem_arena_copy(&pop3->arena, identity->master, strlen(identity->master));
+        log_master(login);
+    }
     pop3->mechanism = login->auth.mechanism;
     histogram_add(&pop3->session.worker->counters.login_us,
                   (uint64_t)(monotonic_us() - login->started_us));
@@ -197,8 +270,17 @@ static enum verdict login_open(struct pop3_session *pop3)
     return login_opened(pop3, status);
 }
 
-static enum verdict login_judged(struct pop3_session *pop3, enum auth_verdict judged)
+enum verdict pop3_login_judged(struct pop3_session *pop3, enum auth_verdict judged)
 {
+    struct pop3_login *login = pop3->login;
+    if (judged == AUTH_PENDING) {
+        login->auth_pending = true;
+        return VERDICT_WAIT;
+    }
+    if (judged == AUTH_CHALLENGE) {
+        return pop3_sasl_challenge(pop3);
+    }
+    login->exchange = false;
     counter_add(&pop3->session.worker->counters.logins[judged], 1);
     switch (judged) {
     case AUTH_OK:
@@ -219,7 +301,7 @@ static void on_verdict(struct auth_request *request, enum auth_verdict judged)
     struct pop3_login *login = list_entry(request, struct pop3_login, auth);
     struct pop3_session *pop3 = login->pop3;
     login->auth_pending = false;
-    enum verdict verdict = login_judged(pop3, judged);
+    enum verdict verdict = pop3_login_judged(pop3, judged);
     session_continue(&pop3->session, verdict, verdict == VERDICT_NEXT);
 }
 
@@ -227,9 +309,16 @@ static void on_verdict(struct auth_request *request, enum auth_verdict judged)
 
 enum verdict pop3_user(struct session *session, const struct command_line *line)
 {
-    struct pop3_login *login = login_begin(pop3_of(session));
+    const struct auth_policy *policy =
+        session->listener != NULL ? &session->listener->policy : NULL;
+    if (!auth_plaintext_allowed(policy, session_is_secure(session))) {
+        reply_line(session, session_tls_server(session) != NULL
+                                ? "-ERR passwords in the clear are not taken here, say STLS first"
+                                : "-ERR passwords in the clear are not taken here");
+        return VERDICT_DONE;
+    }
+    struct pop3_login *login = pop3_login_begin(pop3_of(session));
     if (login == NULL) {
-        reply_line(session, "-ERR [SYS/TEMP] short of memory, wait and try again later");
         return VERDICT_DONE;
     }
     /* One octet more than a name may have is kept: that no account is called so shows at PASS, like
@@ -255,35 +344,63 @@ enum verdict pop3_pass(struct session *session, const struct command_line *line)
         return VERDICT_DONE;
     }
     login->started_us = monotonic_us();
-    login->auth.client = &session->worker->auth;
-    login->auth.on_verdict = on_verdict;
-    login->auth.peer = &session->conn.peer;
-    login->auth.tls = false;
     /* The password is the rest of the line, spaces and all (RFC 1939 section 7). */
-    enum auth_verdict judged = auth_login(&login->auth, login->user, login->user_length,
-                                          line->rest.data, line->rest.length);
-    if (judged == AUTH_PENDING) {
-        login->auth_pending = true;
-        return VERDICT_WAIT;
+    return pop3_login_judged(pop3, auth_login(&login->auth, login->user, login->user_length,
+                                              line->rest.data, line->rest.length));
+}
+
+/* Capabilities that depend on the connection; what is announced must work on it. */
+static size_t capa_of_connection(const struct session *session, char *out)
+{
+    const struct auth_policy *policy =
+        session->listener != NULL ? &session->listener->policy : NULL;
+    bool is_secure = session_is_secure(session);
+    size_t length = 0;
+    if (auth_plaintext_allowed(policy, is_secure)) {
+        length += reply_text(out + length, "USER\r\n");
     }
-    return login_judged(pop3, judged);
+    char names[POP3_MECHANISMS_LEN_MAX + 1];
+    size_t names_length = pop3_sasl_mechanisms(pop3_of_const(session), " ", "", names);
+    if (names_length > 0) {
+        names[names_length] = '\0';
+        length += reply_text(out + length, "SASL");
+        length += reply_text(out + length, names);
+        length += reply_text(out + length, "\r\n");
+    }
+    if (!is_secure && session_tls_server(session) != NULL) {
+        length += reply_text(out + length, "STLS\r\n");
+    }
+    return length;
 }
 
 enum verdict pop3_capa(struct session *session, const struct command_line *line)
 {
     /* RFC 2449 section 5: what is announced before login stays announced after it. The
      * implementation is named only to those who have logged in. */
-    static const char before[] = "+OK capabilities follow\r\n"
-                                 "TOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\n"
-                                 "RESP-CODES\r\nAUTH-RESP-CODE\r\n.\r\n";
-    static const char after[] = "+OK capabilities follow\r\n"
-                                "TOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\n"
-                                "RESP-CODES\r\nAUTH-RESP-CODE\r\n"
-                                "IMPLEMENTATION Restante-" RESTANTE_VERSION "\r\n.\r\n";
-    if (pop3_of(session)->state == POP3_AUTHORIZATION) {
-        reply_octets(session, before, sizeof before - 1);
-    } else {
-        reply_octets(session, after, sizeof after - 1);
+    char text[POP3_MECHANISMS_LEN_MAX + 256];
+    size_t length = reply_text(text, "+OK capabilities follow\r\nTOP\r\nUIDL\r\nPIPELINING\r\n"
+                                     "RESP-CODES\r\nAUTH-RESP-CODE\r\n");
+    length += capa_of_connection(session, text + length);
+    if (pop3_of(session)->state != POP3_AUTHORIZATION) {
+        length += reply_text(text + length, "IMPLEMENTATION Restante-" RESTANTE_VERSION "\r\n");
     }
+    length += reply_text(text + length, ".\r\n");
+    reply_octets(session, text, length);
     return VERDICT_DONE;
+}
+
+enum verdict pop3_stls(struct session *session, const struct command_line *line)
+{
+    if (session_is_secure(session)) {
+        reply_line(session, "-ERR TLS is on already");
+        return VERDICT_DONE;
+    }
+    if (session_tls_server(session) == NULL) {
+        reply_line(session, "-ERR TLS is not available here");
+        return VERDICT_DONE;
+    }
+    pop3_login_forget(pop3_of(session)); /* RFC 2595 section 4; what was done wrong still counts */
+    reply_line(session, "+OK begin TLS now");
+    session_start_tls(session);
+    return VERDICT_NEXT;
 }

@@ -3,16 +3,19 @@
 #ifndef SERVER_LIMITS_H
 #define SERVER_LIMITS_H
 
-#define POP3_LINE_LEN_MAX       2048 /* octets with CRLF; RFC 2449 section 4: 255 or more */
-#define POP3_REPLY_LEN_MAX      512  /* octets with CRLF of a first line, RFC 1939 section 3 */
-#define POP3_ARENA_BLOCK        96   /* octets of a session's first block: the user's name */
-#define POP3_LISTING_INLINE_MAX 8192 /* octets of a listing that is written at once */
-#define POP3_EXPUNGE_FIELDS_MAX 6    /* values of LOG_VALUE_MAX octets in one audit line */
-#define POP3_IDLE_TIMEOUT_MIN_S 600  /* seconds, RFC 1939 section 3 */
-#define POP3_LOGIN_TIMEOUT_S    180  /* seconds from connect to a successful login */
-#define LMTP_LINE_LEN_MAX       4096 /* octets with CRLF; RFC 5321 4.5.3.1.4: 512 and more */
-#define LMTP_IDLE_TIMEOUT_S     300  /* seconds, RFC 5321 4.5.3.2.7 */
-#define LMTP_RECIPIENTS_MAX     1000 /* RFC 5321 4.5.3.1.8 demands 100 */
+#define POP3_LINE_LEN_MAX       2048  /* octets with CRLF; RFC 2449 section 4: 255 or more */
+#define POP3_SASL_LINE_LEN_MAX  16384 /* octets with CRLF of AUTH and of what answers it: tokens */
+#define POP3_TIMESTAMP_MAX      256   /* octets with NUL: a message id with our host name */
+#define POP3_MECHANISMS_LEN_MAX 256   /* octets of all SASL mechanisms' names in one list */
+#define POP3_REPLY_LEN_MAX      512   /* octets with CRLF of a first line, RFC 1939 section 3 */
+#define POP3_ARENA_BLOCK        96    /* octets of a session's first block: the user's name */
+#define POP3_LISTING_INLINE_MAX 8192  /* octets of a listing that is written at once */
+#define POP3_EXPUNGE_FIELDS_MAX 6     /* values of LOG_VALUE_MAX octets in one audit line */
+#define POP3_IDLE_TIMEOUT_MIN_S 600   /* seconds, RFC 1939 section 3 */
+#define POP3_LOGIN_TIMEOUT_S    180   /* seconds from connect to a successful login */
+#define LMTP_LINE_LEN_MAX       4096  /* octets with CRLF; RFC 5321 4.5.3.1.4: 512 and more */
+#define LMTP_IDLE_TIMEOUT_S     300   /* seconds, RFC 5321 4.5.3.2.7 */
+#define LMTP_RECIPIENTS_MAX     1000  /* RFC 5321 4.5.3.1.8 demands 100 */
 #define LMTP_MESSAGE_OCTETS_MAX (64u << 20) /* octets; what SIZE announces by default */
 #define LMTP_ARENA_BLOCK        4096 /* octets: a message to a few recipients takes one block */
 #define LMTP_NAME_LEN_MAX       255  /* octets of LHLO's name kept, RFC 5321 4.5.3.1.2 */

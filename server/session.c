@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- counting and logging -------------------------------------------------------------------- */
+/* --- counting and logging --- */
 
 static void count_command(struct session *session, const struct command *row, bool ok)
 {
@@ -64,6 +64,24 @@ void session_log_begin(struct session *session, struct log_line *line, enum log_
     log_text(line, "id", id);
 }
 
+static void log_tls(const struct session *session, struct log_line *line)
+{
+    const struct tls_facts *tls = conn_tls(&session->conn);
+    if (tls == NULL) {
+        enum tls_failure failure = conn_tls_failure(&session->conn);
+        log_text(line, "tls", "none");
+        log_text(line, "tls_failure",
+                 failure != TLS_FAILURE_NONE ? tls_failure_name(failure) : NULL);
+        return;
+    }
+    log_text(line, "tls", tls->protocol);
+    log_text(line, "cipher", tls->cipher);
+    log_text(line, "sni", tls->server_name);
+    log_text(line, "client_certificate", tls->client_name);
+    log_text(line, "resumed", tls->resumed ? "yes" : NULL);
+    log_text(line, "ktls", tls->kernel ? "yes" : NULL);
+}
+
 static void log_peer(const struct session *session, struct log_line *line)
 {
     char peer[ADDRESS_TEXT_MAX];
@@ -71,10 +89,10 @@ static void log_peer(const struct session *session, struct log_line *line)
     log_text(line, "listener",
              session->listener != NULL ? session->listener->name : session->protocol->name);
     log_text(line, "peer", peer);
-    log_text(line, "tls", "none");
+    log_tls(session, line);
 }
 
-/* --- the end --------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 static void session_free(struct session *session)
 {
@@ -100,7 +118,7 @@ static void disarm_timers(struct session *session)
 static void session_ended(struct session *session)
 {
     session->ended = session->closing = true;
-    session->waiting = session->producing = false;
+    session->waiting = session->producing = session->asking = session->securing = false;
     disarm_timers(session);
     list_remove(&session->link);
     struct log_line line;
@@ -163,11 +181,11 @@ void session_finish(struct session *session, const char *reason)
     conn_finish(&session->conn);
 }
 
-/* --- the command loop ------------------------------------------------------------------------ */
+/* --- the command loop --- */
 
 static bool session_busy(const struct session *session)
 {
-    return session->waiting || session->producing;
+    return session->waiting || session->producing || session->securing;
 }
 
 /* Whether no further command may be taken now. */
@@ -185,6 +203,12 @@ static void session_settle(struct session *session)
     }
     if (session->closing) {
         return;
+    }
+    if (session->securing) {
+        if (session->worker->draining) {
+            session_abort(session, "shutdown");
+        }
+        return; /* the connection needs its input for the handshake and offers us none */
     }
     if (session_blocked(session)) {
         session->input_paused = true;
@@ -205,6 +229,10 @@ static void session_act(struct session *session, const struct command *row, enum
     case VERDICT_WAIT:
         session->current = row;
         session->waiting = true;
+        return;
+    case VERDICT_ASK:
+        session->current = row;
+        session->asking = true;
         return;
     case VERDICT_MORE:
         session->producing = true;
@@ -253,6 +281,10 @@ static void session_refuse(struct session *session, enum session_refusal refusal
         refusal == SESSION_LINE_MALFORMED) {
         session->bad_commands++;
     }
+    if (session->asking) {
+        row = session->current;
+        session->asking = false;
+    }
     count_command(session, row, false);
     session_act(session, NULL, session->protocol->on_refused(session, refusal, row), false);
 }
@@ -265,14 +297,21 @@ static bool session_refusal(const struct session *session, const struct command 
         *out_refusal = SESSION_UNKNOWN_COMMAND;
     } else if ((row->states & session->protocol->state_bit(session)) == 0) {
         *out_refusal = SESSION_WRONG_STATE;
-    } else if (row->needs_tls) {
-        *out_refusal = SESSION_NEEDS_TLS; /* no connection has TLS yet */
+    } else if (row->needs_tls && !session_is_secure(session)) {
+        *out_refusal = SESSION_NEEDS_TLS;
     } else if (!row->raw && (line->arg_count < row->args_min || line->arg_count > row->args_max)) {
         *out_refusal = SESSION_WRONG_ARGUMENTS;
     } else {
         return false;
     }
     return true;
+}
+
+/* A line that held a secret is wiped where it lies, in a buffer that is ours to write to: the input
+ * is constant only so that nobody changes what is still to be read. */
+static void wipe_taken(const char *data, size_t length)
+{
+    mem_wipe((void *)(uintptr_t)data, length); /* NOLINT: see above */
 }
 
 static void session_run_line(struct session *session, const char *data, size_t length)
@@ -289,7 +328,32 @@ static void session_run_line(struct session *session, const char *data, size_t l
     }
     session->failed = false;
     enum verdict verdict = row->handler(session, &line);
+    if (row->secret) {
+        wipe_taken(data, length);
+    }
     session_act(session, row, verdict, !session->failed);
+}
+
+/* The answer to a handler's question; it may hold a secret, as every line of a login may. */
+static void session_run_answer(struct session *session, const char *data, size_t length)
+{
+    const struct command *row = session->current;
+    session->asking = false;
+    session->failed = false;
+    enum verdict verdict = session->protocol->on_answer(session, data, length);
+    wipe_taken(data, length);
+    session_act(session, row, verdict, !session->failed);
+}
+
+/* How long the next line may be: mostly what the protocol says, and asked only when it matters. */
+static void set_line_limit(struct session *session, const uint8_t *data, size_t length)
+{
+    const struct session_protocol *protocol = session->protocol;
+    session->reader.length_max = protocol->line_length_max;
+    if (length >= protocol->line_length_max && protocol->line_limit != NULL &&
+        !session->reader.skipping) {
+        session->reader.length_max = protocol->line_limit(session, data, length);
+    }
 }
 
 /* Takes one line, or part of a body. Returns the octets taken; 0: more input is needed first. */
@@ -301,11 +365,16 @@ static size_t session_take(struct session *session, const uint8_t *data, size_t 
     }
     const char *line = NULL;
     size_t line_length = 0, taken = 0;
+    set_line_limit(session, data, length);
     switch (line_next(&session->reader, data, length, &line, &line_length, &taken)) {
     case LINE_PARTIAL:
         break;
     case LINE_WHOLE:
-        session_run_line(session, line, line_length);
+        if (session->asking) {
+            session_run_answer(session, line, line_length);
+        } else {
+            session_run_line(session, line, line_length);
+        }
         break;
     case LINE_TOO_LONG:
         session_refuse(session, SESSION_LINE_TOO_LONG, NULL);
@@ -351,11 +420,50 @@ static void session_on_drained(struct conn *conn)
     session_settle(session);
 }
 
+/* --- TLS --- */
+
+struct tls_server *session_tls_server(const struct session *session)
+{
+    const struct config_listener *listener = session->listener;
+    if (listener == NULL || listener->tls == CONFIG_TLS_NONE) {
+        return NULL;
+    }
+    return session->worker->tls[listener->protocol];
+}
+
+bool session_is_secure(const struct session *session)
+{
+    return conn_tls(&session->conn) != NULL;
+}
+
+void session_start_tls(struct session *session)
+{
+    session->securing = true;
+    if (conn_start_tls(&session->conn, session_tls_server(session)) == STATUS_INVALID) {
+        session->end_reason = "plaintext_behind_starttls";
+    }
+}
+
+static void session_on_secure(struct conn *conn, enum status status)
+{
+    struct session *session = list_entry(conn, struct session, conn);
+    session->securing = false;
+    if (status != STATUS_OK) {
+        if (session->end_reason == NULL) {
+            session->end_reason = "tls_failed";
+        }
+        return; /* on_closed follows */
+    }
+    session->active_ms = session_now_ms(session);
+    session_settle(session);
+}
+
 static const struct conn_events session_conn_events = {
     .on_input = session_on_input,
     .on_input_end = session_on_input_end,
     .on_drained = session_on_drained,
     .on_closed = session_on_closed,
+    .on_secure = session_on_secure,
 };
 
 void session_drain(struct session *session)
@@ -363,7 +471,7 @@ void session_drain(struct session *session)
     session_settle(session);
 }
 
-/* --- timers ---------------------------------------------------------------------------------- */
+/* --- timers --- */
 
 /* A quarter of the stall time: how exactly the end of a connection that takes no output is met. */
 #define STALL_LOOKS 4
@@ -429,7 +537,7 @@ static void on_login_due(struct deadline *deadline)
     session_abort(list_entry(deadline, struct session, login), "login_timeout");
 }
 
-/* --- the beginning --------------------------------------------------------------------------- */
+/* --- the beginning --- */
 
 static uint32_t milliseconds(uint32_t seconds)
 {
@@ -484,6 +592,9 @@ void session_accept(struct worker_listener *listener, int fd, const struct addre
     counter_add(&worker->counters.connections_accepted, 1);
     conn_init(&session->conn, &worker->host, fd, session->protocol->mode, &session_conn_events,
               peer, local);
+    if (listener->config != NULL && listener->config->tls == CONFIG_TLS_IMPLICIT) {
+        session_start_tls(session);
+    }
     conn_start(&session->conn);
     session->protocol->on_start(session);
     arm_idle(session, session->started_ms + shorter_timeout_ms(session));

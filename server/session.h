@@ -41,6 +41,9 @@ struct session_protocol {
     const char *name;       /* "pop3" */
     size_t session_size;    /* octets of the protocol's session struct */
     size_t line_length_max; /* octets of a command line with its end */
+    /* NULL, or asked when more than line_length_max octets are there: how long the line that begins
+     * with them may be. */
+    size_t (*line_limit)(const struct session *session, const uint8_t *data, size_t length);
     enum loop_receive_mode mode;
     const struct command *commands;
     size_t command_count;
@@ -52,6 +55,10 @@ struct session_protocol {
      * The session counts it as a bad command. */
     enum verdict (*on_refused)(struct session *session, enum session_refusal refusal,
                                const struct command *row);
+    /* The line that answers the question of a handler that said ASK. NULL where none does. Its
+     * verdict may be ASK again; on_refused comes instead for a line that is too long or malformed,
+     * and ends the question. */
+    enum verdict (*on_answer)(struct session *session, const char *line, size_t length);
     /* Input that is not lines (a message body): NULL, or called instead of the line reader while
      * session->raw_input is set. Returns octets taken; it may clear raw_input, or set `waiting` to
      * have no more until session_continue. Taking nothing without either waits for more input. */
@@ -91,6 +98,8 @@ struct session {
     bool failed;                   /* the present command's reply is an error; reply.c sets it */
     bool waiting;                  /* a handler said WAIT */
     bool producing;                /* a handler said MORE */
+    bool asking;                   /* a handler said ASK */
+    bool securing;                 /* session_start_tls was called, on_secure has not come */
     bool closing;                  /* no further command */
     bool raw_input;
     bool input_ended;  /* the peer's FIN has been seen */
@@ -111,6 +120,17 @@ void session_continue(struct session *session, enum verdict verdict, bool ok);
 /* A producer has ended in order. One that was dropped (its stop had another status) says nothing:
  * the connection is ending. */
 void session_producer_done(struct session *session);
+
+/* What the listener presents to TLS clients, or NULL when it has no TLS. */
+struct tls_server *session_tls_server(const struct session *session);
+
+/* Whether TLS is on. */
+bool session_is_secure(const struct session *session);
+
+/* Changes over to TLS; from a handler, which has forgotten what was said (RFC 2595 section 4), has
+ * queued its reply to STLS or STARTTLS, and then says NEXT. Where it fails the connection is
+ * already ending, without a word. */
+void session_start_tls(struct session *session);
 
 /* The server drains: asks the protocol to end the session, now or when what is pending has ended.
  */

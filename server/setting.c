@@ -26,6 +26,9 @@ const struct setting settings[] = {
     {"", "admin_socket", SETTING_TEXT, AT(admin_socket), 0, CONFIG_SOCKET_PATH_MAX,
      CONFIG_ADMIN_SOCKET_DEFAULT, NULL},
     {"", "drain_timeout", SETTING_SECONDS, AT(drain_timeout_s), 0, 86400, "30s", NULL},
+    {"", "user", SETTING_TEXT, AT(user), 0, 63, "", NULL},
+    {"", "group", SETTING_TEXT, AT(group), 0, 63, "", NULL},
+    {"", "sandbox", SETTING_CHOICE, AT(sandbox), 0, 0, "auto", "auto|off"},
 
     {"store", "path", SETTING_TEXT, AT(store.path), 1, 255, CONFIG_STORE_PATH_DEFAULT, NULL},
     {"store", "segment_size", SETTING_SIZE, AT(store.segment_size), MIB, 4 * GIB, "0", NULL},
@@ -43,7 +46,36 @@ const struct setting settings[] = {
     {"auth", "cache_ttl", SETTING_SECONDS, AT(auth.cache_ttl_s), 1, 86400, "1h", NULL},
     {"auth", "cache_negative_ttl", SETTING_SECONDS, AT(auth.cache_negative_ttl_s), 1, 86400, "1m",
      NULL},
+    {"auth", "hash_queue", SETTING_COUNT, AT(auth.hash_queue), 1, 1u << 20, "2048", NULL},
+    {"auth", "databases", SETTING_LIST, AT(auth.databases), 1, 4095, "", NULL},
+    {"auth", "domain_separators", SETTING_TEXT, AT(auth.domain_separators), 0, AUTH_SEPARATORS_MAX,
+     "%", NULL},
+    {"auth", "master_separator", SETTING_CHARACTER, AT(auth.master_separator), 0, 0, "*", NULL},
     {"auth", "exempt_loopback", SETTING_BOOL, AT(auth.exempt_loopback), 0, 0, "false", NULL},
+
+    {"oauth", "jwks", SETTING_TEXT, AT(oauth.jwks), 0, 4095, "", NULL},
+    {"oauth", "ca", SETTING_TEXT, AT(oauth.ca), 0, 4095, "", NULL},
+    {"oauth", "issuer", SETTING_TEXT, AT(oauth.issuer), 0, 1023, "", NULL},
+    {"oauth", "audience", SETTING_TEXT, AT(oauth.audience), 0, 1023, "", NULL},
+    {"oauth", "scope", SETTING_TEXT, AT(oauth.scope), 0, 1023, "", NULL},
+    {"oauth", "user_claim", SETTING_TEXT, AT(oauth.user_claim), 1, 255, "email", NULL},
+    {"oauth", "openid_configuration", SETTING_TEXT, AT(oauth.openid_configuration), 0, 1023, "",
+     NULL},
+    {"oauth", "refresh", SETTING_SECONDS, AT(oauth.refresh_s), 10, 86400, "1h", NULL},
+    {"oauth", "leeway", SETTING_SECONDS, AT(oauth.leeway_s), 1, OAUTH_LEEWAY_MAX_S, "1m", NULL},
+
+    {"tls", "certificate", SETTING_LIST, AT(tls.certificates), 1, 4095, "", NULL},
+    {"tls", "key", SETTING_LIST, AT(tls.keys), 1, 4095, "", NULL},
+    {"tls", "strict_names", SETTING_BOOL, AT(tls.strict_names), 0, 0, "false", NULL},
+    {"tls", "min_version", SETTING_CHOICE, AT(tls.min_version), 0, 0, "1.2", "1.2|1.3"},
+    {"tls", "client_certificates", SETTING_CHOICE, AT(tls.client_certificates), 0, 0, "none",
+     "none|request|require"},
+    {"tls", "client_ca", SETTING_TEXT, AT(tls.client_ca), 0, 4095, "", NULL},
+    {"tls", "tickets", SETTING_BOOL, AT(tls.tickets), 0, 0, "true", NULL},
+    {"tls", "ticket_key_file", SETTING_TEXT, AT(tls.ticket_key_file), 0, 4095, "", NULL},
+    {"tls", "ticket_rotate", SETTING_SECONDS, AT(tls.ticket_rotate_s), 60, 7 * 86400, "12h", NULL},
+    {"tls", "kernel", SETTING_BOOL, AT(tls.kernel), 0, 0, "false", NULL},
+    {"tls", "handshake_timeout", SETTING_SECONDS, AT(tls.handshake_s), 1, 600, "30s", NULL},
 
     {"pop3", "idle_timeout", SETTING_SECONDS, AT(pop3.idle_timeout_s), 1, 86400, "10m", NULL},
     {"pop3", "login_timeout", SETTING_SECONDS, AT(pop3.login_timeout_s), 1, 86400, "3m", NULL},
@@ -68,6 +100,14 @@ const struct setting listener_settings[] = {
     {"listener", "protocol", SETTING_CHOICE, IN(protocol), 0, 0, NULL, "pop3|lmtp|metrics"},
     {"listener", "tls", SETTING_CHOICE, IN(tls), 0, 0, "none", "none|starttls|implicit"},
     {"listener", "mode", SETTING_MODE, IN(unix_mode), 0, 0777, "0660", NULL},
+    {"listener", "auth_plaintext", SETTING_CHOICE, IN(plaintext), 0, 0, "tls", "tls|always"},
+    {"listener", "auth_apop", SETTING_BOOL, IN(policy.apop), 0, 0, "false", NULL},
+    {"listener", "auth_cram_md5", SETTING_BOOL, IN(policy.cram_md5), 0, 0, "false", NULL},
+    {"listener", "auth_scram", SETTING_BOOL, IN(policy.scram), 0, 0, "false", NULL},
+    {"listener", "auth_external", SETTING_BOOL, IN(policy.external), 0, 0, "false", NULL},
+    {"listener", "auth_oauth", SETTING_BOOL, IN(policy.oauth), 0, 0, "false", NULL},
+    {"listener", "auth_oauth_without_tls", SETTING_BOOL, IN(policy.oauth_without_tls), 0, 0,
+     "false", NULL},
 };
 const size_t listener_settings_count = sizeof listener_settings / sizeof listener_settings[0];
 
@@ -249,6 +289,35 @@ static enum status read_text(const struct setting *setting, const char *text, ch
     return STATUS_OK;
 }
 
+/* Adds to a list, which grows by doubling; the arena keeps what was outgrown. */
+static enum status read_item(const struct setting *setting, const char *text,
+                             struct setting_list *list, struct mem_arena *arena,
+                             char out_why[SETTING_WHY_MAX])
+{
+    if (list->count == SETTING_LIST_MAX) {
+        (void)snprintf(out_why, SETTING_WHY_MAX, "must be at most %d texts", SETTING_LIST_MAX);
+        return STATUS_INVALID;
+    }
+    char *copy = NULL;
+    enum status status = read_text(setting, text, &copy, arena, out_why);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if ((list->count & (list->count - 1)) == 0) {
+        size_t capacity = list->count == 0 ? 1 : 2 * list->count;
+        const char **grown = mem_arena_alloc(arena, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        if (list->count > 0) {
+            memcpy(grown, list->items, list->count * sizeof *grown);
+        }
+        list->items = grown;
+    }
+    list->items[list->count++] = copy;
+    return STATUS_OK;
+}
+
 static enum status read_mode(const char *text, mode_t *out_mode)
 {
     char *end;
@@ -270,6 +339,8 @@ enum status setting_read(const struct setting *setting, const char *text, void *
     switch (setting->kind) {
     case SETTING_TEXT:
         return read_text(setting, text, place, arena, out_why);
+    case SETTING_LIST:
+        return read_item(setting, text, place, arena, out_why);
     case SETTING_BOOL:
         (void)snprintf(out_why, SETTING_WHY_MAX, "must be true or false");
         return read_bool(text, place);

@@ -23,7 +23,16 @@ enum setting_kind {
     SETTING_BOOL,         /* bool; true or false, yes or no, on or off */
     SETTING_CHARACTER,    /* char; empty means none */
     SETTING_CHOICE,       /* an enum; `choices` in the order of its values */
-    SETTING_MODE          /* mode_t, octal */
+    SETTING_MODE,         /* mode_t, octal */
+    SETTING_LIST          /* struct setting_list: texts; setting_read adds one */
+};
+
+#define SETTING_LIST_MAX 256 /* texts */
+
+/* Texts in the arena. */
+struct setting_list {
+    const char **items;
+    size_t count;
 };
 
 struct setting {

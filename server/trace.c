@@ -84,7 +84,8 @@ size_t trace_render(const struct trace *trace, char out[TRACE_LENGTH_MAX])
     add_name(&text, trace->peer);
     add(&text, ")\r\n\tby ");
     add_name(&text, trace->host);
-    add(&text, trace->utf8 ? " (Restante) with UTF8LMTP id " : " (Restante) with LMTP id ");
+    add(&text, trace->utf8 ? " (Restante) with UTF8LMTP" : " (Restante) with LMTP");
+    add(&text, trace->tls ? "S id " : " id ");
     add_name(&text, trace->session);
     if (trace->recipient != NULL) {
         add(&text, "\r\n\tfor <");

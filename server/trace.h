@@ -20,6 +20,7 @@ struct trace {
     const char
         *recipient; /* the only one, or NULL: naming one of several would tell on the others */
     bool utf8;      /* the message came with SMTPUTF8 */
+    bool tls;       /* it came over TLS */
     int64_t time_s; /* UNIX time */
 };
 

@@ -20,6 +20,10 @@ struct worker_thread {
     enum status status; /* of the start; written before `started` is posted */
     struct error error;
     struct post_message drain_message;
+    struct post_message config_message;
+    const struct config *config; /* of the config_message, with `tls`; valid until `taken` */
+    struct tls_server *const *tls;
+    sem_t taken;
     bool drain_asked;      /* main thread */
     unsigned listeners_on; /* worker: listeners that have not stopped */
 };
@@ -94,6 +98,53 @@ static void on_drain_message(struct post_message *message)
     each_session(worker, session_drain);
 }
 
+/* --- a new configuration --- */
+
+static void take_tls(struct worker *worker, struct tls_server *const *tls)
+{
+    for (unsigned i = 0; i < CONFIG_PROTOCOLS; i++) {
+        tls_server_unref(&worker->tls[i]); /* connections have references of their own */
+        if (tls != NULL && tls[i] != NULL) {
+            worker->tls[i] = tls_server_ref(tls[i]);
+        }
+    }
+}
+
+static const struct config_listener *same_listener(const struct config *config,
+                                                   const struct config_listener *former)
+{
+    for (unsigned i = 0; i < config->listener_count; i++) {
+        if (strcmp(config->listeners[i].name, former->name) == 0) {
+            return &config->listeners[i];
+        }
+    }
+    assert(!"a listener is missing");
+    return NULL;
+}
+
+static void move_session(struct session *session)
+{
+    if (session->listener != NULL) {
+        session->listener = same_listener(session->worker->config, session->listener);
+    }
+}
+
+static void on_config_message(struct post_message *message)
+{
+    struct worker_thread *thread = list_entry(message, struct worker_thread, config_message);
+    struct worker *worker = thread->worker;
+    worker->config = thread->config;
+    take_tls(worker, thread->tls);
+    for (unsigned i = 0; i < worker->listener_count; i++) {
+        struct worker_listener *listener = &worker->listeners[i];
+        if (listener->config != NULL) {
+            listener->config = same_listener(worker->config, listener->config);
+        }
+    }
+    each_session(worker, move_session);
+    (void)sem_post(&thread->taken); /* cannot overflow: waited for each time */
+}
+
 /* What a session that is gone had asked for still answers to this thread's box: waited for too. */
 static bool worker_finished(const struct worker *worker)
 {
@@ -157,6 +208,8 @@ static enum status worker_open(struct worker *worker, const struct worker_config
     }
     post_box_init_loop(&worker->box, worker->loop);
     conn_host_init(&worker->host, worker->loop);
+    worker->host.tls_worker = worker->index;
+    take_tls(worker, start->tls);
     store_client_init(&worker->store, start->store, worker->loop, &worker->box);
     auth_client_init(&worker->auth, start->auth, worker->loop, &worker->box);
     worker->listener_count = start->socket_count;
@@ -180,6 +233,7 @@ static void worker_close(struct worker *worker)
             mem_pool_deinit(&worker->pools[i]);
         }
     }
+    take_tls(worker, NULL);
     free(worker->listeners);
     worker->listeners = NULL;
 }
@@ -205,6 +259,7 @@ static void worker_free(struct worker **worker)
     struct worker_thread *thread = (*worker)->own;
     if (thread != NULL) {
         (void)sem_destroy(&thread->started); /* nobody waits any more */
+        (void)sem_destroy(&thread->taken);
         free(thread);
     }
     free(*worker);
@@ -223,9 +278,11 @@ static struct worker *worker_create(const struct worker_config *config)
         return NULL;
     }
     (void)sem_init(&thread->started, 0, 0); /* fails only for values out of range */
+    (void)sem_init(&thread->taken, 0, 0);
     thread->worker = worker;
     thread->start = config;
     thread->drain_message.on_receive = on_drain_message;
+    thread->config_message.on_receive = on_config_message;
     worker->own = thread;
     worker->index = config->index;
     worker->config = config->config;
@@ -279,6 +336,24 @@ enum status worker_start(const struct worker_config *config, struct worker **out
     }
     *out_worker = worker;
     return STATUS_OK;
+}
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) {
+        /* Interrupted by a signal of the main thread's. */
+    }
+}
+
+void worker_reconfigure(struct worker *worker, const struct config *config,
+                        struct tls_server *const *tls)
+{
+    struct worker_thread *thread = worker->own;
+    assert(!thread->drain_asked);
+    thread->config = config;
+    thread->tls = tls;
+    post_send(&worker->box, &thread->config_message);
+    wait_for(&thread->taken);
 }
 
 void worker_drain(struct worker *worker)

@@ -52,12 +52,13 @@ struct worker_listener {
 
 struct worker {
     unsigned index;
-    const struct config *config; /* immutable */
+    const struct config *config; /* immutable; worker_reconfigure replaces it */
     struct loop *loop;
     struct post_box box;
     struct conn_host host;
     struct store_client store;
     struct auth_client auth;
+    struct tls_server *tls[CONFIG_PROTOCOLS]; /* what listeners of a protocol present; NULL: none */
     struct worker_counters counters;
     struct mem_pool pools[WORKER_POOLS_MAX]; /* by item size, see worker_item_get */
     struct list_link sessions;               /* those whose connection has not ended */
@@ -88,6 +89,7 @@ struct worker_config {
     struct auth *auth;
     const struct worker_socket *sockets; /* this worker's; copied */
     unsigned socket_count;
+    struct tls_server *const *tls; /* CONFIG_PROTOCOLS of them, or NULL; references are taken */
 };
 
 /* Starts the thread and waits until its loop runs and its listeners accept, or says why not. */
@@ -98,6 +100,12 @@ MUST_CHECK enum status worker_start(const struct worker_config *config, struct w
 void *worker_item_get(struct worker *worker, size_t size);
 /* Gives it back; NULL is allowed. */
 void worker_item_put(struct worker *worker, size_t size, void *item);
+
+/* Main thread: has the worker take its values and certificates from here on, and waits until it
+ * has; after that it refers to nothing of the former configuration. `config` has every listener of
+ * the former one. Not after worker_drain. */
+void worker_reconfigure(struct worker *worker, const struct config *config,
+                        struct tls_server *const *tls);
 
 /* Main thread: stop accepting, let sessions end (idle POP3 ones at once), at most
  * drain_timeout_s. */

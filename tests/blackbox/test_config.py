@@ -15,7 +15,7 @@ GOOD = """
 workers = 1
 admin_socket = "{folder}/admin.sock"
 store {{ path = "{folder}/store" }}
-listener pop3    {{ protocol = "pop3"  address = "127.0.0.1:0" }}
+listener pop3    {{ protocol = "pop3"  address = "127.0.0.1:0" auth_plaintext = "always" }}
 listener lmtp    {{ protocol = "lmtp"  address = "unix:{folder}/lmtp.sock" }}
 listener metrics {{ protocol = "metrics" address = "${{METRICS:-127.0.0.1:0}}" }}
 """

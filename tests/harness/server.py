@@ -64,7 +64,7 @@ class Server:
         line = self.wrapper + [str(settings.BUILD / "restanted")]
         if self.config is None:
             line += ["--demo", "--dir", str(self.folder)]
-            for name in ("pop3", "lmtp", "metrics"):
+            for name in ("pop3", "pop3s", "lmtp", "metrics"):
                 line += ["-o", f"listener.{name}.address=127.0.0.1:0"]
         else:
             line += ["-c", str(self.config)]

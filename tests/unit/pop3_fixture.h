@@ -54,6 +54,11 @@ static struct {
     bool auth_cancelled;
     char auth_name[1024], auth_password[4096];
     size_t auth_name_length;
+    /* exchanges: a mechanism called STEP has two challenges, any other none but an empty one */
+    unsigned steps;          /* answers taken in this exchange */
+    char initial[16384 + 1]; /* "(none)" when there was none */
+    char answer[16384 + 1];
+    char apop_timestamp[512];
 } fake;
 
 struct view {
@@ -295,9 +300,91 @@ enum auth_verdict auth_login(struct auth_request *request, const char *name, siz
     return strcmp(fake.auth_password, "right") == 0 ? fake_identify(request, AUTH_OK) : AUTH_FAILED;
 }
 
+bool auth_plaintext_allowed(const struct auth_policy *policy, bool tls)
+{
+    return tls || policy->plaintext_without_tls;
+}
+
+bool auth_apop_allowed(const struct auth_policy *policy)
+{
+    return policy->apop;
+}
+
+size_t auth_mechanisms(const struct auth_client *client, const struct auth_policy *policy,
+                       const struct auth_tls *tls_facts, bool tls, const char **out_names,
+                       size_t max)
+{
+    cr_assert_geq(max, 2);
+    if (!auth_plaintext_allowed(policy, tls)) {
+        return 0;
+    }
+    out_names[0] = "PLAIN";
+    out_names[1] = "STEP";
+    return 2;
+}
+
+/* A response says what the verdict is, as a password does. */
+static inline enum auth_verdict fake_judge(struct auth_request *request, const char *data,
+                                           size_t length)
+{
+    fake.auth_name_length = 4;
+    memcpy(fake.auth_name, "demo", 4);
+    if (length == 4 && memcmp(data, "late", 4) == 0) {
+        fake.auth = request;
+        return AUTH_PENDING;
+    }
+    bool right = length == 5 && memcmp(data, "right", 5) == 0;
+    enum auth_verdict verdict = fake_identify(request, right ? AUTH_OK : AUTH_FAILED);
+    request->mechanism = "FAKE";
+    return verdict;
+}
+
+enum auth_verdict auth_start(struct auth_request *request, const char *mechanism,
+                             size_t mechanism_length, const char *initial, size_t initial_length)
+{
+    bool has_steps = mechanism_length == 4 && strncasecmp(mechanism, "STEP", 4) == 0;
+    bool is_plain = mechanism_length == 5 && strncasecmp(mechanism, "PLAIN", 5) == 0;
+    cr_assert_not_null(request->on_verdict);
+    fake.steps = 0;
+    if (!has_steps && !is_plain) {
+        request->mechanism = "unknown";
+        return AUTH_FAILED;
+    }
+    request->mechanism = has_steps ? "STEP" : "PLAIN";
+    (void)snprintf(fake.initial, sizeof fake.initial, "%.*s", (int)initial_length,
+                   initial == NULL ? "(none)" : initial);
+    if (initial == NULL) {
+        memcpy(fake.initial, "(none)", 7);
+    }
+    if (is_plain && initial != NULL) {
+        return fake_judge(request, initial, initial_length);
+    }
+    request->challenge = has_steps ? "first question" : "";
+    request->challenge_length = strlen(request->challenge);
+    return AUTH_CHALLENGE;
+}
+
+enum auth_verdict auth_continue(struct auth_request *request, const char *data, size_t length)
+{
+    (void)snprintf(fake.answer, sizeof fake.answer, "%.*s", (int)length, data);
+    if (strcmp(request->mechanism, "STEP") == 0 && fake.steps++ == 0) {
+        request->challenge = "second question";
+        request->challenge_length = strlen(request->challenge);
+        return AUTH_CHALLENGE;
+    }
+    return fake_judge(request, data, length);
+}
+
+enum auth_verdict auth_apop(struct auth_request *request, const char *name, size_t name_length,
+                            const char *digest, size_t digest_length, const char *timestamp)
+{
+    (void)snprintf(fake.apop_timestamp, sizeof fake.apop_timestamp, "%s", timestamp);
+    return fake_judge(request, digest, digest_length);
+}
+
 void auth_cancel(struct auth_request *request)
 {
-    cr_assert_eq(request, fake.auth);
+    cr_assert(fake.auth == NULL || request == fake.auth);
     fake.auth = NULL;
     fake.auth_cancelled = true;
 }

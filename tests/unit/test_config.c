@@ -179,7 +179,18 @@ Test(config, refuses_what_cannot_work)
     refused("listener pop3 { protocol = pop4 address = \"127.0.0.1:1\" }\n", NULL, "pop3|lmtp");
     refused("listener x { address = \"127.0.0.1:1\" }\n", NULL, "protocol is missing");
     refused("listener pop3 { }\n", NULL, "address is missing");
-    refused("listener pop3 { address = \"127.0.0.1:1\" tls = starttls }\n", NULL, "no TLS");
+    refused("listener pop3 { address = \"127.0.0.1:1\" tls = starttls }\n", NULL,
+            "TLS takes a certificate");
+    refused("tls { certificate = a key = b }\n"
+            "listener metrics { address = \"127.0.0.1:1\" tls = implicit }\n",
+            NULL, "metrics have no TLS");
+    refused("tls { certificate = {a, b} key = {c} }\n", NULL, "as many keys as certificates");
+    refused("tls { client_certificates = require }\n", NULL, "client_ca");
+    refused("tls { sni example.org { certificate = a } }\n", NULL, "certificate and key");
+    refused("tls { min_version = 1.1 }\n", NULL, "1.2|1.3");
+    refused("auth { databases = {embedded, \"oracle:x\"} }\n", NULL, "passwd-file:/path");
+    refused("listener pop3 { address = \"127.0.0.1:1\" auth_plaintext = never }\n", NULL,
+            "tls|always");
     refused("listener lmtp { address = \"127.0.0.1:1\" allow = \"10.0.0.0/99\" }\n", NULL, "allow");
     refused("listener lmtp { address = \"unix:/x\" owner = \"no-such-user-here\" }\n", NULL,
             "no user");
@@ -238,10 +249,59 @@ Test(config, the_demo_listens_on_loopback_and_lives_in_its_folder)
     cr_expect_str_eq(config->admin_socket, "/tmp/somewhere/admin.sock");
     cr_expect_str_eq(config->auth.default_domain, "localhost");
     cr_expect(config->auth.exempt_loopback);
-    cr_assert_eq(config->listener_count, 3);
+    cr_assert_eq(config->listener_count, 4);
     expect_address(&config->listeners[0], 0, "127.0.0.1:0");
-    expect_address(&config->listeners[1], 0, "127.0.0.1:2024");
-    expect_address(&config->listeners[2], 0, "127.0.0.1:9110");
+    expect_address(&config->listeners[1], 0, "127.0.0.1:2995");
+    expect_address(&config->listeners[2], 0, "127.0.0.1:2024");
+    expect_address(&config->listeners[3], 0, "127.0.0.1:9110");
+    cr_expect_eq(config->listeners[0].tls, CONFIG_TLS_STARTTLS);
+    cr_expect(config->listeners[0].policy.plaintext_without_tls);
+    cr_expect(config->listeners[0].policy.scram);
+    cr_expect_eq(config->listeners[1].tls, CONFIG_TLS_IMPLICIT);
+    cr_expect_not(config->listeners[1].policy.plaintext_without_tls);
+    cr_expect_str_eq(config->tls.certificates.items[0], "/tmp/somewhere/tls-certificate.pem");
     config_free(&config);
     cr_expect_eq(config_demo("/tmp/it's", NULL, 0, &config, &error), STATUS_INVALID);
+}
+
+Test(config, reads_certificates_and_policies)
+{
+    struct config *config = load("tls {\n"
+                                 "    certificate = {\"/a.pem\", \"/b.pem\"}\n"
+                                 "    key = {\"/a.key\", \"/b.key\"}\n"
+                                 "    sni mail.example.org { certificate = /c.pem key = /c.key }\n"
+                                 "    min_version = 1.3\n"
+                                 "}\n"
+                                 "listener pop3 { address = \"127.0.0.1:1\" tls = starttls\n"
+                                 "    auth_cram_md5 = true auth_apop = yes }\n",
+                                 NULL, 0);
+    const struct config_tls_files *tls = &config->tls;
+    cr_assert_eq(tls->certificates.count, 2);
+    cr_assert_eq(tls->keys.count, 2);
+    cr_expect_str_eq(tls->certificates.items[1], "/b.pem");
+    cr_expect_str_eq(tls->keys.items[0], "/a.key");
+    cr_assert_eq(tls->sni_count, 1);
+    cr_expect_str_eq(tls->sni[0].name, "mail.example.org");
+    cr_expect_str_eq(tls->sni[0].key, "/c.key");
+    cr_expect_eq(tls->min_version, 1);
+    const struct auth_policy *policy = &config->listeners[0].policy;
+    cr_expect(policy->cram_md5 && policy->apop);
+    cr_expect_not(policy->plaintext_without_tls || policy->scram || policy->external);
+    config_free(&config);
+}
+
+Test(config, replaces_lists_by_overrides)
+{
+    static const char *const overrides[] = {"tls.certificate=/x.pem,/y.pem",
+                                            "tls.key=/x.key /y.key",
+                                            "auth.databases=embedded,passwd-file:/etc/users"};
+    struct config *config = NULL;
+    struct error error = {.status = STATUS_OK};
+    cr_assert_eq(config_demo("/tmp/somewhere", overrides, 3, &config, &error), STATUS_OK, "%s",
+                 error.text);
+    cr_assert_eq(config->tls.certificates.count, 2);
+    cr_expect_str_eq(config->tls.certificates.items[1], "/y.pem");
+    cr_assert_eq(config->auth.databases.count, 2);
+    cr_expect_str_eq(config->auth.databases.items[1], "passwd-file:/etc/users");
+    config_free(&config);
 }

@@ -19,11 +19,15 @@ static struct daemon *running;
 static void load(const char *override)
 {
     const char *overrides[] = {"listener.pop3.address=127.0.0.1:0",
+                               "listener.pop3s.address=127.0.0.1:0",
+                               "sandbox=off",
                                "listener.lmtp.address=127.0.0.1:0",
-                               "listener.metrics.address=127.0.0.1:0", "workers=2", override};
+                               "listener.metrics.address=127.0.0.1:0",
+                               "workers=2",
+                               override};
     struct error error = {.status = STATUS_OK};
     config_free(&config);
-    cr_assert_eq(config_demo(folder, overrides, override != NULL ? 5 : 4, &config, &error),
+    cr_assert_eq(config_demo(folder, overrides, override != NULL ? 7 : 6, &config, &error),
                  STATUS_OK, "%s", error.text);
 }
 

@@ -171,6 +171,13 @@ enum status auth_find_recipient(struct auth_lookup *lookup, const char *address,
     return STATUS_NOT_FOUND;
 }
 
+void auth_lookup_clear(struct auth_lookup *lookup)
+{
+    free(lookup->others);
+    lookup->others = NULL;
+    lookup->other_count = 0;
+}
+
 void auth_lookup_cancel(struct auth_lookup *lookup)
 {
     cr_assert_eq(lookup, lookup_due);

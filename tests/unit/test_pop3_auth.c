@@ -92,8 +92,9 @@ Test(pop3_auth, takes_another_user_and_forgives_capa_in_between)
     ask(client, "USER other", "+OK send PASS");
     ask(client, "USER demo", "+OK send PASS");
     say(client, "CAPA\r\nPASS right\r\n");
-    expect(client, "+OK capabilities follow\r\nTOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\n"
-                   "RESP-CODES\r\nAUTH-RESP-CODE\r\n.\r\n+OK 0 messages (0 octets)\r\n");
+    expect(client, "+OK capabilities follow\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n"
+                   "AUTH-RESP-CODE\r\nUSER\r\nSASL PLAIN STEP\r\n.\r\n"
+                   "+OK 0 messages (0 octets)\r\n");
     cr_assert_eq(fake.auth_name_length, 4);
     close(client);
     pop3_end();
@@ -241,8 +242,34 @@ Test(pop3_auth, announces_the_same_and_the_implementation_after_login)
     pop3_begin(LOOP_EPOLL);
     int client = pop3_login_client();
     ask(client, "CAPA",
-        "+OK capabilities follow\r\nTOP\r\nUSER\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n"
-        "AUTH-RESP-CODE\r\nIMPLEMENTATION Restante-" RESTANTE_VERSION "\r\n.");
+        "+OK capabilities follow\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n"
+        "AUTH-RESP-CODE\r\nUSER\r\nSASL PLAIN STEP\r\nIMPLEMENTATION Restante-" RESTANTE_VERSION
+        "\r\n.");
     close(client);
+    pop3_end();
+}
+
+Test(pop3_auth, takes_no_password_in_the_clear_where_that_is_not_allowed)
+{
+    pop3_begin(LOOP_EPOLL);
+    fixture.config_listener.policy.plaintext_without_tls = false;
+    int client = pop3_connect();
+    ask(client, "USER demo", "-ERR passwords in the clear are not taken here");
+    ask(client, "PASS right", "-ERR send USER first");
+    ask(client, "CAPA",
+        "+OK capabilities follow\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n"
+        "AUTH-RESP-CODE\r\n.");
+    close(client);
+    pop3_end();
+}
+
+Test(pop3_auth, refuses_stls_where_there_is_no_certificate)
+{
+    pop3_begin(LOOP_EPOLL);
+    int client = pop3_connect();
+    ask(client, "STLS", "-ERR TLS is not available here");
+    ask(client, "STLS now", "-ERR wrong number of arguments");
+    close(client);
+    close(pop3_login_client());
     pop3_end();
 }

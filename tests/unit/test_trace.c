@@ -97,7 +97,7 @@ Test(trace, cuts_what_is_too_long)
 {
     static char huge[5000];
     memset(huge, 'x', sizeof huge - 1);
-    struct trace trace = {huge, huge, huge, huge, huge, huge, true, TIME_S};
+    struct trace trace = {huge, huge, huge, huge, huge, huge, true, true, TIME_S};
     (void)render(&trace);
 }
 
