@@ -39,6 +39,20 @@ static const struct {
 
 #define ALGORITHMS (sizeof algorithms / sizeof algorithms[0])
 
+/* Whether it is base64 for addresses (RFC 7515 section 2). cjose stops the process by an assertion
+ * when it decodes some texts that are not: it is given no other. */
+static bool is_url_base64(const char *text, size_t length)
+{
+    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                     "0123456789-_";
+    for (size_t i = 0; i < length; i++) {
+        if (memchr(characters, text[i], sizeof characters - 1) == NULL) {
+            return false;
+        }
+    }
+    return length > 0 && length % 4 != 1;
+}
+
 /* --- keys --------------------------------------------------------------------------------------
  */
 
@@ -51,6 +65,19 @@ static bool copy_text(const struct doc *item, const char *name, char out[AUTH_JW
         return false;
     }
     memcpy(out, text, strlen(text) + 1);
+    return true;
+}
+
+/* Whether all numbers of a key are base64. */
+static bool has_numbers(const struct doc *item)
+{
+    static const char *const names[] = {"n", "e", "x", "y", "d", "k", "p", "q", "dp", "dq", "qi"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *text = doc_text(item, names[i]);
+        if (text != NULL && !is_url_base64(text, strlen(text))) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -70,8 +97,8 @@ static bool read_key(const struct doc *item, struct jwt_key *out_key)
 {
     cjose_err error;
     const char *use = doc_text(item, "use");
-    if ((use != NULL && strcmp(use, "sig") != 0) || !copy_text(item, "kid", out_key->id) ||
-        !copy_text(item, "alg", out_key->algorithm)) {
+    if ((use != NULL && strcmp(use, "sig") != 0) || !has_numbers(item) ||
+        !copy_text(item, "kid", out_key->id) || !copy_text(item, "alg", out_key->algorithm)) {
         return false;
     }
     char *text = doc_write(item, false);
@@ -181,19 +208,15 @@ static enum status verify(const struct jwt_keys *keys, cjose_jws_t *jws)
     return status;
 }
 
-/* The three parts in base64 for addresses, and nothing around them. */
+/* Three parts in base64 for addresses, and nothing around them. */
 static bool looks_signed(const char *token, size_t length)
 {
-    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                     "0123456789-_.";
-    size_t dots = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (memchr(characters, token[i], sizeof characters - 1) == NULL) {
-            return false;
-        }
-        dots += token[i] == '.';
-    }
-    return dots == 2;
+    const char *end = token + length;
+    const char *first = memchr(token, '.', length);
+    const char *second = first != NULL ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
+    return second != NULL && is_url_base64(token, (size_t)(first - token)) &&
+           is_url_base64(first + 1, (size_t)(second - first - 1)) &&
+           is_url_base64(second + 1, (size_t)(end - second - 1));
 }
 
 enum status jwt_verify(const struct jwt_keys *keys, const char *token, size_t length,

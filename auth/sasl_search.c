@@ -74,8 +74,13 @@ static enum status name_bearer(struct sasl_search *search)
     enum status status =
         oauth_check(search->auth->oauth, search->token, search->token_length, user, sizeof user);
     if (status == STATUS_OK) {
-        search->is_nameable = identity_from_login(user, strlen(user), search->auth->default_domain,
-                                                  &search->query.identity) == STATUS_OK;
+        struct auth_name_rules rules = auth_rules(search->auth);
+        struct auth_name name;
+        auth_name_read(&rules, NULL, 0, user, strlen(user), &name);
+        search->is_nameable = name.is_nameable && !name.has_master;
+        if (search->is_nameable) {
+            search->query.identity = name.user;
+        }
     }
     return status;
 }

@@ -27,6 +27,8 @@ OWNERS = {
     "xxhash.h": ("storage/checksum",),
     "sodium.h": ("auth/secret",),
     "crypt.h": ("auth/password",),
+    "cjose/": ("auth/jwt", "tests/unit/jwt_maker"),
+    "curl/": ("auth/fetch",),
     "gsasl.h": ("auth/sasl_gsasl",),
     "confuse.h": ("server/config",),
     "jansson.h": ("io/doc",),

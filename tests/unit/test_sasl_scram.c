@@ -9,7 +9,7 @@ static const struct auth_policy policy = {.scram = true, .plaintext_without_tls 
 static struct stage stage;
 static struct probe probe;
 
-static const uint8_t exporter[32] = "the exporter's octets, 32 of them";
+static const uint8_t exporter[32] = "the exporter's octets, are 32 .";
 static const uint8_t unique[12] = "a finished.";
 static const struct auth_tls tls_1_3 = {.exporter = exporter, .exporter_length = 32};
 static const struct auth_tls tls_1_2 = {.unique = unique, .unique_length = 12};
