@@ -206,3 +206,24 @@ Test(address, rejects_what_is_no_network)
     cr_assert_eq(address_network_parse("10.0.0.0/8,::1", 10, &result), STATUS_OK);
     cr_assert_eq(result.bits, 8);
 }
+
+Test(address, a_prefix_has_a_text)
+{
+    static const char *const texts[][2] = {{"192.0.2.7:1", "192.0.2.7"},
+                                           {"[::ffff:192.0.2.7]:1", "192.0.2.7"},
+                                           {"[2001:db8:1:2::3]:1", "2001:db8:1::/48"},
+                                           {"unix:/run/x", "unix"}};
+    struct address address;
+    struct address_prefix prefix;
+    char text[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        cr_assert_eq(address_parse(texts[i][0], &address), STATUS_OK);
+        address_prefix(&address, &prefix);
+        address_prefix_text(&prefix, text);
+        cr_expect_str_eq(text, texts[i][1]);
+    }
+    memset(&address, 0, sizeof address);
+    address_prefix(&address, &prefix);
+    address_prefix_text(&prefix, text);
+    cr_expect_str_eq(text, "unknown");
+}

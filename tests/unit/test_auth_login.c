@@ -371,13 +371,6 @@ static void answer(struct late_passdb *late, enum status status)
     query->on_answer(query, status);
 }
 
-static void close_late(void)
-{
-    stage_close_client(&stage);
-    auth_close(&stage.auth);
-    stage_remove_folder(stage.folder);
-}
-
 Test(auth_login_settings, waits_for_a_database_that_answers_late)
 {
     struct late_passdb late = {.passdb = {&late_ops}};
@@ -414,6 +407,7 @@ Test(auth_login_settings, waits_for_a_database_that_answers_late)
     stage_close_client(&stage);
     cr_expect_eq(probe.answers, 0);
     auth_close(&stage.auth);
+    stage_remove_folder(stage.accounts);
     stage_remove_folder(stage.folder);
 }
 
@@ -437,7 +431,7 @@ Test(auth_login_settings, equal_credentials_share_one_verification)
         cr_expect_eq(probes[i].request.identity.drop.id, 5);
     }
     cr_expect_eq(numbers().hashes, 1);
-    close_late();
+    stage_close(&stage);
 }
 
 Test(auth_login_settings, refuses_what_the_queue_cannot_take)
@@ -465,5 +459,170 @@ Test(auth_login_settings, refuses_what_the_queue_cannot_take)
     for (size_t i = 0; i < 64; i++) {
         auth_cancel(&probes[i].request);
     }
-    close_late();
+    stage_close(&stage);
+}
+
+Test(auth_login_settings, a_database_that_never_answers_is_not_waited_for)
+{
+    struct late_passdb late = {.passdb = {&late_ops}};
+    stage_open(&stage, &(struct auth_config){.default_domain = "x",
+                                             .sources = STAGE_ONLY(&late.passdb),
+                                             .source_count = 1});
+    struct probe probe = {0};
+    cr_assert_eq(begin(&probe, "demo", "secret"), AUTH_PENDING);
+    int64_t due_ms = probe.request.own.started_ms + AUTH_ANSWER_MAX_S * INT64_C(1000);
+    (void)deadline_run(loop_wheel(stage.loop), due_ms - 100);
+    cr_expect_eq(probe.answers, 0);
+    (void)deadline_run(loop_wheel(stage.loop), due_ms + 100);
+    cr_expect_eq(probe.answers, 1);
+    cr_expect_eq(probe.verdict, AUTH_UNAVAILABLE);
+    cr_expect_eq(stage.client.inflight, 0);
+    /* When the answer comes in the end it is remembered all the same. */
+    answer(&late, STATUS_OK);
+    while (begin(&probe, "demo", "secret") != AUTH_OK) {
+        auth_cancel(&probe.request); /* a hashing thread is still at it */
+    }
+    cr_expect_eq(probe.answers, 0);
+    cr_expect_eq(probe.request.identity.drop.id, 5);
+    stage_close(&stage);
+}
+
+Test(auth_login_settings, whoever_is_remembered_gets_in_while_the_database_is_down)
+{
+    struct late_passdb late = {.passdb = {&late_ops}};
+    stage_open(&stage, &(struct auth_config){.default_domain = "x",
+                                             .cache_ttl_s = 1,
+                                             .sources = STAGE_ONLY(&late.passdb),
+                                             .source_count = 1});
+    struct probe probe = {0};
+    cr_assert_eq(begin(&probe, "demo", "secret"), AUTH_PENDING);
+    answer(&late, STATUS_OK);
+    wait_for_hashes();
+    cr_assert_eq(probe.verdict, AUTH_OK);
+    int64_t over_ms = auth_clock_us() / 1000 + 1000;
+    while (loop_now_ms(stage.loop) <= over_ms) {
+        loop_turn(stage.loop, 50); /* the shortest time there is to remember */
+    }
+    for (unsigned i = 0; i < AUTH_DATABASE_FAILURES; i++) {
+        cr_assert_eq(begin(&probe, "demo", "secret"), AUTH_PENDING);
+        answer(&late, STATUS_TIMEOUT);
+        wait_for_hashes();
+        cr_expect_eq(probe.verdict, AUTH_OK);
+        cr_expect_eq(probe.request.identity.drop.id, 5);
+    }
+    /* It rests now: nobody is asked, and the same holds. */
+    cr_expect_eq(numbers().databases_down, 1);
+    cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_OK);
+    cr_expect_eq(ask(&probe, "demo", "wrong"), AUTH_UNAVAILABLE);
+    cr_expect_eq(ask(&probe, "other", "secret"), AUTH_UNAVAILABLE);
+    cr_expect_eq(numbers().stale, AUTH_DATABASE_FAILURES + 1);
+    cr_expect_null(atomic_load(&late.query));
+    stage_close(&stage);
+}
+
+/* --- masters and terms --------------------------------------------------------------------------
+ */
+
+static void open_masters(void)
+{
+    struct account account;
+    stage_open(&stage, &(struct auth_config){.default_domain = "localhost",
+                                             .master_separator = '*',
+                                             .name_separators = "%",
+                                             .hash_threads = 1});
+    stage_add_complete(&stage, "demo@localhost", 7);
+    stage_make_account(&account, "admin@localhost", 0, "{PLAIN}masterly");
+    cr_assert_eq(account_master_add(auth_accounts(stage.auth), &account, NULL), STATUS_OK);
+}
+
+TestSuite(auth_login_master, .init = open_masters, .fini = close_stage);
+
+Test(auth_login_master, acts_for_a_user_with_his_own_password)
+{
+    struct probe probe = {0};
+    cr_expect_eq(ask(&probe, "Demo%localhost*Admin", "masterly"), AUTH_OK);
+    cr_expect_str_eq(probe.request.identity.name, "demo@localhost");
+    cr_expect_str_eq(probe.request.identity.master, "admin@localhost");
+    cr_expect_eq(probe.request.identity.drop.id, 7);
+    cr_expect_eq(begin(&probe, "demo*admin", "masterly"), AUTH_OK); /* remembered */
+    cr_expect_str_eq(probe.request.identity.master, "admin@localhost");
+    cr_expect_eq(numbers().master_logins, 2);
+    cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_OK);
+    cr_expect_str_eq(probe.request.identity.master, "");
+    probe.request.client = &stage.client;
+    cr_expect_eq(auth_login_as(&probe.request, "demo", 4, "admin", 5, "masterly", 8), AUTH_OK);
+    cr_expect_str_eq(probe.request.identity.master, "admin@localhost");
+}
+
+Test(auth_login_master, nothing_else_lets_him_in)
+{
+    static const char *const tries[][2] = {
+        {"demo*admin", "secret"},     {"demo*demo", "secret"}, {"nobody*admin", "masterly"},
+        {"admin", "masterly"},        {"demo", "masterly"},    {"demo*nobody", "masterly"},
+        {"demo*admin@x", "masterly"}, {"*admin", "masterly"},  {"demo*", "secret"},
+    };
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        struct probe probe = {0};
+        cr_expect_eq(ask(&probe, tries[i][0], tries[i][1]), AUTH_PENDING, "%s", tries[i][0]);
+        cr_expect(deadline_armed(&probe.request.own.delay));
+        auth_cancel(&probe.request);
+    }
+    cr_expect_eq(numbers().master_logins, 0);
+    cr_expect_eq(numbers().hashes, sizeof tries / sizeof tries[0]);
+}
+
+Test(auth_login_master, loses_it_at_once)
+{
+    struct probe probe = {0};
+    struct account account;
+    struct account_db *accounts = auth_accounts(stage.auth);
+    cr_assert_eq(ask(&probe, "demo*admin", "masterly"), AUTH_OK);
+    cr_assert_eq(account_master_find(accounts, "admin@localhost", &account), STATUS_OK);
+    account.tls_required = true;
+    cr_assert_eq(account_master_change(accounts, &account, NULL), STATUS_OK);
+    cr_expect_eq(ask(&probe, "demo*admin", "masterly"), AUTH_DISABLED);
+    probe.request.tls = true;
+    cr_expect_eq(ask(&probe, "demo*admin", "masterly"), AUTH_OK);
+    cr_assert_eq(account_master_remove(accounts, "admin@localhost", NULL), STATUS_OK);
+    cr_expect_eq(ask(&probe, "demo*admin", "masterly"), AUTH_PENDING);
+    auth_cancel(&probe.request);
+}
+
+Test(auth_login_master, the_owners_terms_are_not_his)
+{
+    struct account account;
+    struct probe probe = {0};
+    cr_assert_eq(account_find(auth_accounts(stage.auth), "demo@localhost", &account), STATUS_OK);
+    account.disabled = true;
+    cr_assert_eq(account_change(auth_accounts(stage.auth), &account, NULL), STATUS_OK);
+    cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_DISABLED);
+    cr_expect_eq(ask(&probe, "demo*admin", "masterly"), AUTH_OK);
+}
+
+Test(auth_login_master, the_terms_are_asked_for_each_connection_and_after_the_password_only)
+{
+    struct account account;
+    struct address near = peer_of("192.0.2.1:1"), far = peer_of("198.51.100.1:1");
+    struct probe probe = {0};
+    cr_assert_eq(account_find(auth_accounts(stage.auth), "demo@localhost", &account), STATUS_OK);
+    account.tls_required = true;
+    cr_assert_eq(terms_parse_networks("192.0.2.0/24", 12, &account), STATUS_OK);
+    cr_assert_eq(account_change(auth_accounts(stage.auth), &account, NULL), STATUS_OK);
+    for (int round = 0; round < 2; round++) { /* found out, then remembered */
+        probe.request.peer = &near;
+        probe.request.tls = true;
+        cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_OK);
+        cr_expect_str_eq(probe.request.identity.reason, "");
+        probe.request.tls = false;
+        cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_DISABLED);
+        cr_expect(strstr(probe.request.identity.reason, "TLS") != NULL);
+        probe.request.tls = true;
+        probe.request.peer = &far;
+        cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_DISABLED);
+        cr_expect(strstr(probe.request.identity.reason, "address") != NULL);
+        cr_expect_eq(ask(&probe, "demo", "wrong"), AUTH_PENDING);
+        cr_expect_str_eq(probe.request.identity.reason, "");
+        auth_cancel(&probe.request);
+    }
+    cr_expect_eq(numbers().hashes, 2);
 }

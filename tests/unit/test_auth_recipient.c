@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/account_alias.h"
 #include "auth/passdb.h"
 #include "tests/unit/auth_stage.h"
 
@@ -95,6 +96,74 @@ Test(auth_recipient, fills_in_who_it_is)
     auth_lookup_cancel(&probe.lookup); /* harmless */
 }
 
+/* --- aliases -----------------------------------------------------------------------------------
+ */
+
+/* `targets` apart by spaces. */
+static void add_alias(const char *name, const char *targets)
+{
+    static struct alias alias;
+    memset(&alias, 0, sizeof alias);
+    (void)snprintf(alias.name, sizeof alias.name, "%s", name);
+    while (*targets != '\0') {
+        size_t length = strcspn(targets, " ");
+        memcpy(alias.targets[alias.target_count++], targets, length);
+        targets += length + (targets[length] == ' ');
+    }
+    cr_assert_eq(account_alias_set(auth_accounts(stage.auth), &alias, NULL), STATUS_OK);
+}
+
+/* Expects these maildrops, in this order; 0 ends them. */
+static void expect_all(const char *address, const uint64_t *ids)
+{
+    struct probe probe;
+    cr_assert_eq(ask(&probe, address), STATUS_OK, "%s: %s", address, status_name(probe.status));
+    cr_expect_eq(probe.lookup.identity.drop.id, ids[0], "%s", address);
+    uint32_t count = 0;
+    while (ids[count + 1] != 0) {
+        count++;
+    }
+    cr_assert_eq(probe.lookup.other_count, count, "%s", address);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_expect_eq(probe.lookup.others[i].drop.id, ids[i + 1], "%s", address);
+    }
+    auth_lookup_clear(&probe.lookup);
+}
+
+Test(auth_recipient, an_alias_stands_for_one_or_several)
+{
+    add_alias("post@localhost", "demo@localhost");
+    add_alias("all@elsewhere", "demo@example.org gone@localhost demo@localhost");
+    expect_all("Post", (uint64_t[]){1, 0});
+    expect_all("post+x@localhost", (uint64_t[]){1, 0});
+    expect_all("all@elsewhere", (uint64_t[]){3, 1, 0});
+    expect("nobody@elsewhere", STATUS_NOT_FOUND, 0); /* the domain is ours now */
+}
+
+Test(auth_recipient, an_account_comes_before_an_alias_and_that_before_a_stripped_name)
+{
+    add_alias("demo@localhost", "demo@example.org");
+    add_alias("demo+more@localhost", "demo@example.org");
+    add_alias("@localhost", "demo+list@localhost");
+    expect_all("demo", (uint64_t[]){1, 0});
+    expect_all("demo+more", (uint64_t[]){3, 0});
+    expect_all("demo+x", (uint64_t[]){1, 0});
+    expect_all("nobody", (uint64_t[]){2, 0});
+    expect_all("\"no body\"@localhost", (uint64_t[]){2, 0});
+    expect("nobody@example.org", STATUS_NOT_FOUND, 0);
+}
+
+Test(auth_recipient, aliases_of_aliases_are_opened_and_loops_end)
+{
+    add_alias("a@localhost", "b@localhost demo@localhost");
+    add_alias("b@localhost", "a@localhost demo@example.org demo@localhost");
+    add_alias("c@localhost", "c@localhost");
+    add_alias("d@localhost", "gone@localhost");
+    expect_all("a", (uint64_t[]){1, 3, 0});
+    expect("c", STATUS_NOT_FOUND, 0);
+    expect("d", STATUS_NOT_FOUND, 0);
+}
+
 /* --- a database that blocks --- */
 
 /* Knows demo@localhost, at once or late; fails for broken@localhost. */
@@ -169,9 +238,7 @@ static void open_slow(struct slow_passdb *slow, bool is_late)
 
 static void close_slow(void)
 {
-    stage_close_client(&stage);
-    auth_close(&stage.auth);
-    stage_remove_folder(stage.folder);
+    stage_close(&stage);
 }
 
 /* Asks and waits for the answer; a late database is asked `rounds` times for it. */
@@ -203,6 +270,17 @@ Test(auth_recipient_slow, asks_a_blocking_database_elsewhere)
     expect_pending(&slow, "broken@localhost", STATUS_IO, 0);
     expect_pending(&slow, "\"a b\"@localhost", STATUS_NOT_FOUND, 0);
     expect("a b", STATUS_INVALID, 0);
+    close_slow();
+}
+
+Test(auth_recipient_slow, opens_aliases_there_too)
+{
+    struct slow_passdb slow = {0};
+    open_slow(&slow, true);
+    add_alias("post@localhost", "gone@localhost demo@localhost");
+    expect_pending(&slow, "post@localhost", STATUS_OK, 3);
+    add_alias("bad@localhost", "demo@localhost broken@localhost");
+    expect_pending(&slow, "bad@localhost", STATUS_IO, 3);
     close_slow();
 }
 

@@ -212,3 +212,73 @@ Test(cache, remembers_nothing_of_a_verification_without_a_verdict)
     remember(&key, CACHE_VERIFIED, 1, 0); /* it can begin again */
     cr_expect_eq(find(&key, 0), CACHE_VERIFIED);
 }
+
+Test(cache, remembers_the_terms_of_who_has_some)
+{
+    struct cache_key key = key_of("a@x", "secret");
+    struct cache_flight flight;
+    struct cache_waiter waiter;
+    struct cache_value value;
+    struct list_link waiters;
+    for (int round = 0; round < 3; round++) {
+        list_init(&waiters);
+        cr_assert_eq(cache_begin(cache, &key, round * 2 * TTL_MS, &flight, &waiter, &value),
+                     CACHE_BEGUN);
+        value = (struct cache_value){.verdict = CACHE_VERIFIED, .drop = {.id = 7}};
+        value.has_terms = round != 1;
+        value.terms = (struct terms){.needs_tls = true, .reason = "why"};
+        cache_settle(cache, &flight, &value, round * 2 * TTL_MS, &waiters);
+        value = (struct cache_value){0};
+        cr_assert(cache_find(cache, &key, round * 2 * TTL_MS, &value));
+        cr_expect_eq(value.has_terms, round != 1);
+        cr_expect_eq(value.terms.needs_tls, round != 1);
+        cr_expect_str_eq(value.terms.reason, round != 1 ? "why" : "");
+    }
+}
+
+static struct cache_key master_key(const char *name, const char *master, const char *password)
+{
+    struct cache_key key;
+    cache_key_for_master(cache, name, strlen(name), master, strlen(master), password,
+                         strlen(password), &key);
+    return key;
+}
+
+Test(cache, a_masters_entry_goes_with_either_name)
+{
+    static const char *const names[] = {"a@x", "@m@x"};
+    for (size_t i = 0; i < 2; i++) {
+        struct cache_key key = master_key("a@x", "@m@x", "secret");
+        remember(&key, CACHE_VERIFIED, 1, 0);
+        key = master_key("a@x", "@m@x", "secret");
+        cr_expect_eq(find(&key, 0), CACHE_VERIFIED);
+        key = key_of("a@x", "secret");
+        cr_expect_eq(find(&key, 0), CACHE_NOTHING);
+        key = master_key("a@x", "@n@x", "secret");
+        cr_expect_eq(find(&key, 0), CACHE_NOTHING);
+        cache_forget(cache, names[i], strlen(names[i]));
+        key = master_key("a@x", "@m@x", "secret");
+        cr_expect_eq(find(&key, 0), CACHE_NOTHING);
+    }
+}
+
+Test(cache, a_verified_credential_outlives_its_time_for_who_cannot_ask)
+{
+    struct cache_key good = key_of("a@x", "secret"), bad = key_of("a@x", "wrong");
+    struct cache_value value;
+    int64_t left_ms = 0;
+    remember(&good, CACHE_VERIFIED, 7, 0);
+    remember(&bad, CACHE_REFUSED, 0, 0);
+    cr_expect_not(cache_find(cache, &good, TTL_MS + 5, &value));
+    cr_assert(cache_find_stale(cache, &good, TTL_MS + 5, 1000, &value));
+    cr_expect_eq(value.drop.id, 7);
+    cr_expect_not(cache_find_stale(cache, &good, TTL_MS + 1000, 1000, &value));
+    cr_expect_not(cache_find_stale(cache, &bad, 0, 1000, &value));
+    cr_assert(cache_peek(cache, &good, TTL_MS + 5, &value, &left_ms));
+    cr_expect_eq(left_ms, -5);
+    cr_assert(cache_peek(cache, &bad, 0, &value, &left_ms));
+    cr_expect_eq(value.verdict, CACHE_REFUSED);
+    cr_expect_eq(left_ms, NEGATIVE_MS);
+    bad = key_of("a@x", "never tried");
+    cr_expect_not(cache_peek(cache, &bad, 0, &value, &left_ms));
+}

@@ -5,6 +5,7 @@
 #include "auth/secret.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,4 +217,29 @@ Test(password, the_dummy_costs_what_our_own_hashes_cost)
     cr_expect_eq(strncmp(cost, dummy.setting, length + 1), 0, "%s, %s", cost, dummy.setting);
     password_dummy_verify(&dummy, "secret", 6);
     password_dummy_verify(&dummy, "", 0);
+}
+
+Test(password, makes_credentials_of_every_scheme_it_names)
+{
+    char text[AUTH_CREDENTIAL_MAX + 1], again[AUTH_CREDENTIAL_MAX + 1], start[40];
+    for (size_t i = 0; password_schemes[i] != NULL; i++) {
+        const char *scheme = password_schemes[i];
+        cr_assert_eq(password_make_for(scheme, "secret", 6, text, sizeof text), STATUS_OK, "%s",
+                     scheme);
+        int length = snprintf(start, sizeof start, "{%s}", scheme);
+        cr_expect_eq(strncmp(text, start, (size_t)length), 0, "%s", text);
+        cr_expect_eq(password_check(text, NULL), STATUS_OK, "%s", scheme);
+        cr_expect_eq(password_verify(text, "secret", 6), STATUS_OK, "%s", scheme);
+        cr_expect_eq(password_verify(text, "secreT", 6), STATUS_DENIED, "%s", scheme);
+        cr_assert_eq(password_make_for(scheme, "secret", 6, again, sizeof again), STATUS_OK);
+        cr_expect_eq(strcmp(text, again) == 0, strcmp(scheme, "PLAIN") == 0, "%s", scheme);
+        cr_expect_eq(password_make_for(scheme, "secret", 6, text, 8), STATUS_TOO_BIG, "%s", scheme);
+        cr_expect_eq(password_make_for(scheme, "", 0, text, sizeof text), STATUS_INVALID);
+    }
+    cr_expect_eq(password_make_for("ssha512", "secret", 6, text, sizeof text), STATUS_OK);
+    cr_expect_eq(password_make_for("", "secret", 6, text, sizeof text), STATUS_OK);
+    cr_expect_eq(strncmp(text, "{CRYPT}$y$", 10), 0);
+    cr_expect_eq(password_make_for("MD5", "secret", 6, text, sizeof text), STATUS_UNSUPPORTED);
+    cr_expect_eq(password_make_for("NOPE", "secret", 6, text, sizeof text), STATUS_UNSUPPORTED);
+    cr_expect_eq(password_make_for("PLAIN", "a\0b", 3, text, sizeof text), STATUS_INVALID);
 }

@@ -5,6 +5,7 @@
 #include "auth/secret.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 #define DECAY_MS (AUTH_THROTTLE_DECAY_S * INT64_C(1000))
 
@@ -81,4 +82,47 @@ Test(throttle, is_bounded_and_drops_who_failed_longest_ago)
     cr_expect_leq(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS);
     cr_expect_gt(throttle_count(throttle, 4), AUTH_THROTTLE_SETS * AUTH_THROTTLE_WAYS / 2);
     cr_expect_eq(throttle_failure(throttle, &source, NULL, 2, 4), 4000); /* the latest is there */
+}
+
+Test(throttle, some_failures_may_be_free)
+{
+    struct throttle *lenient = NULL;
+    cr_assert_eq(throttle_create(3, &lenient), STATUS_OK);
+    struct throttle_source source = throttle_source_of(lenient, "a@x");
+    for (uint64_t i = 0; i < 3; i++) {
+        cr_expect_eq(throttle_failure(lenient, &source, "a@x", i, 0), 0);
+    }
+    cr_expect_eq(throttle_count(lenient, 0), 0);
+    static const uint32_t delays[] = {2000, 4000, 8000, 15000, 15000};
+    for (uint64_t i = 0; i < 5; i++) {
+        cr_expect_eq(throttle_failure(lenient, &source, "a@x", 10 + i, 0), delays[i]);
+        cr_expect_eq(throttle_delay(lenient, &source, 0), delays[i]);
+    }
+    cr_expect_eq(throttle_delay(lenient, &source, DECAY_MS), 8000);
+    cr_expect_eq(throttle_delay(lenient, &source, 4 * DECAY_MS), 0);
+    throttle_destroy(&lenient);
+}
+
+Test(throttle, lists_and_forgets)
+{
+    struct throttle_penalty list[4];
+    char label[AUTH_THROTTLE_LABEL_MAX + 10];
+    memset(label, 'n', sizeof label - 1);
+    label[sizeof label - 1] = '\0';
+    (void)throttle_failure(throttle, &here, label, 1, 0);
+    (void)throttle_failure(throttle, &here, label, 2, 100);
+    (void)throttle_failure(throttle, &there, NULL, 3, 200);
+    cr_assert_eq(throttle_list(throttle, 1000, list, 4), 2);
+    const struct throttle_penalty *first =
+        memcmp(&list[0].source, &here, sizeof here) == 0 ? &list[0] : &list[1];
+    cr_expect_eq(first->failures, 2);
+    cr_expect_eq(first->delay_ms, 4000);
+    cr_expect_eq(first->age_ms, 900);
+    cr_expect_eq(strlen(first->label), AUTH_THROTTLE_LABEL_MAX);
+    cr_expect_eq(throttle_list(throttle, 1000, list, 1), 2);
+    cr_expect_eq(throttle_clear(throttle, &here), 1);
+    cr_expect_eq(throttle_clear(throttle, &here), 0);
+    cr_expect_eq(throttle_failure(throttle, &here, NULL, 3, 0), 2000);
+    cr_expect_eq(throttle_clear(throttle, NULL), 2);
+    cr_expect_eq(throttle_count(throttle, 0), 0);
 }
