@@ -46,14 +46,21 @@ static void forget_begun(uint64_t *position, uint64_t until)
     }
 }
 
-void ledger_copy_until(struct ledger *copy, struct ledger *ledger, uint64_t position)
+static void rewind_message(struct ledger_message *message, uint64_t position)
 {
-    *copy = *ledger;
-    copy->capacity = copy->borrowed = ledger->count;
-    copy->messages = calloc(ledger->count + 1, sizeof *copy->messages);
-    assert(copy->messages != NULL);
-    for (uint32_t i = 0; i < copy->drop_count; i++) {
-        struct ledger_drop *drop = &copy->drops[i];
+    forget_begun(&message->sent, position);
+    forget_later(&message->delivered, position);
+    for (uint32_t drop = 0; drop < LEDGER_DROPS_MAX; drop++) {
+        forget_later(&message->seen[drop], position);
+        forget_begun(&message->leaving[drop], position);
+        forget_later(&message->gone[drop], position);
+    }
+}
+
+void ledger_rewind(struct ledger *ledger, uint64_t position)
+{
+    for (uint32_t i = 0; i < ledger->drop_count; i++) {
+        struct ledger_drop *drop = &ledger->drops[i];
         forget_begun(&drop->sent, position);
         drop->id = drop->sent != LEDGER_NEVER ? drop->id : 0; /* free to be given to another */
         forget_later(&drop->created, position);
@@ -61,17 +68,21 @@ void ledger_copy_until(struct ledger *copy, struct ledger *ledger, uint64_t posi
         forget_later(&drop->removed, position);
     }
     for (uint32_t i = 0; i < ledger->count; i++) {
-        struct ledger_message *message = &copy->messages[i];
-        (void)ledger_octets(ledger, &ledger->messages[i]);
-        *message = ledger->messages[i];
-        forget_begun(&message->sent, position);
-        forget_later(&message->delivered, position);
-        for (uint32_t drop = 0; drop < LEDGER_DROPS_MAX; drop++) {
-            forget_later(&message->seen[drop], position);
-            forget_begun(&message->leaving[drop], position);
-            forget_later(&message->gone[drop], position);
-        }
+        rewind_message(&ledger->messages[i], position);
     }
+}
+
+void ledger_copy_until(struct ledger *copy, struct ledger *ledger, uint64_t position)
+{
+    *copy = *ledger;
+    copy->capacity = copy->borrowed = ledger->count;
+    copy->messages = calloc(ledger->count + 1, sizeof *copy->messages);
+    assert(copy->messages != NULL);
+    for (uint32_t i = 0; i < ledger->count; i++) {
+        (void)ledger_octets(ledger, &ledger->messages[i]);
+        copy->messages[i] = ledger->messages[i];
+    }
+    ledger_rewind(copy, position);
 }
 
 uint32_t ledger_send(struct ledger *ledger, uint32_t drops, size_t size, const char *uidl,

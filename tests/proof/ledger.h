@@ -60,6 +60,9 @@ void ledger_deinit(struct ledger *ledger);
 /* What was known at `position`, and nothing that was begun later; `ledger` must outlive the copy. */
 void ledger_copy_until(struct ledger *copy, struct ledger *ledger, uint64_t position);
 
+/* The same in place: what came later never happened. */
+void ledger_rewind(struct ledger *ledger, uint64_t position);
+
 /* A message is about to be handed over; returns its number. `uidl` NULL: none. */
 uint32_t ledger_send(struct ledger *ledger, uint32_t drops, size_t size, const char *uidl,
                      uint64_t position);

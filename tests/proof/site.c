@@ -27,6 +27,10 @@ enum status site_open(struct fixture *site, const char *path, const struct store
 
 void site_close(struct fixture *site)
 {
+    while (site->client.inflight > 0) { /* what was given up is not done with at once */
+        (void)post_wait(&site->box, -1);
+        (void)post_run(&site->box);
+    }
     fixture_close(site);
     post_box_deinit(&site->box);
 }

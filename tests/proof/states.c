@@ -279,7 +279,7 @@ static void try_state(struct explorer *explorer, uint64_t position)
 {
     struct states_result *result = explorer->result;
     struct image image;
-    if (!is_new(explorer)) {
+    if (!is_new(explorer) || (explorer->config->first_only && result->violations > 0)) {
         return;
     }
     result->states++;
@@ -478,6 +478,18 @@ static void explore_recovery(struct explorer *explorer, uint64_t position)
 
 /* --- all of it --- */
 
+/* Whether this prefix is one whose recovery is recorded. A recovery that is lied to shows only where
+ * a write has not been synced. */
+static bool is_nested(const struct explorer *explorer, size_t position)
+{
+    const struct states_config *config = explorer->config;
+    if (config->recovery_lie != RECORDER_HONEST) {
+        return position > 0 && explorer->log->steps[position - 1].kind == STEP_WRITE &&
+               explorer->pending_count > 0 && chance_below(explorer->chance, 6) == 0;
+    }
+    return chance_below(explorer->chance, NESTED_EVERY) == 0;
+}
+
 void states_explore(const struct step_log *log, size_t from, struct ledger *ledger,
                     const struct states_config *config, struct chance *chance,
                     struct states_result *result)
@@ -491,10 +503,9 @@ void states_explore(const struct step_log *log, size_t from, struct ledger *ledg
     for (size_t i = 0; i <= log->count; i++) {
         if (i >= from && chance_percent(chance, config->prefix_percent)) {
             try_prefix(explorer, i);
-            uint64_t every = config->recovery_lie == RECORDER_HONEST ? NESTED_EVERY : 4;
-            if (config->nested && chance_below(chance, every) == 0) {
-                explore_recovery(explorer, i);
-            }
+        }
+        if (i >= from && config->nested && is_nested(explorer, i)) {
+            explore_recovery(explorer, i);
         }
         if (i < log->count) {
             push(explorer, i);

@@ -25,6 +25,7 @@ struct states_config {
     bool nested;                    /* crashes of recoveries, too */
     enum recorder_lie recovery_lie; /* told while they are recorded */
     const struct roll *roll;        /* the accounts; NULL: none */
+    bool first_only;                /* ends at the first violation */
     bool keep;                      /* leaves the first state that fails where it is */
 };
 
