@@ -58,7 +58,9 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
                      EVP_MAC_CTX *mac, int encrypt)
 {
     const struct tls_worker *worker = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    return tls_tickets_use(worker->server->tickets, name, iv, cipher, mac, encrypt != 0);
+    int result = tls_tickets_use(worker->server->tickets, name, iv, cipher, mac, encrypt != 0);
+    /* RFC 8446 appendix C.4: a ticket is for one use, lest clients be followed about. */
+    return result == 1 && encrypt == 0 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : result;
 }
 
 /* A certificate that is not good counts as none; whoever reads the name looks at the result. */

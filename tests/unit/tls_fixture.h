@@ -275,6 +275,9 @@ static inline void turn_some(struct world *world)
 
 static inline void client_leave(struct world *world)
 {
+    if (world->client != NULL) { /* left without a goodbye, OpenSSL would drop the session */
+        SSL_set_shutdown(world->client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
     SSL_free(world->client);
     world->client = NULL;
     if (world->peer >= 0) {
