@@ -2,11 +2,10 @@
 /*
  * An account's octets in the database, format 2; the key, its name, is not repeated. Little-endian:
  *
- *   0  format (1)   1  flags: 1 disabled, 2 TLS required   2  credentials (1)   3  reason length (1)
- *   4  volume (4)   8  maildrop id (8)   16  created_ms (8)   24  changed_ms (8)   32  generation (8)
- *  40  networks (1) and then only zeros (7)
- *  48  reason; each network: family 4 or 6 (1), bits (1), octets (4 or 16); each credential: length
- *      (2), text
+ *   0  format (1)   1  flags: 1 disabled, 2 TLS required   2  credentials (1)   3  reason length
+ * (1) 4  volume (4)   8  maildrop id (8)   16  created_ms (8)   24  changed_ms (8)   32  generation
+ * (8) 40  networks (1) and then only zeros (7) 48  reason; each network: family 4 or 6 (1), bits
+ * (1), octets (4 or 16); each credential: length (2), text
  *
  * Format 1 is read as well: it has no second flag, no octets 40 to 47, and no networks.
  *

@@ -249,8 +249,8 @@ static void settle(struct auth_work *work, enum auth_verdict verdict,
 }
 
 /* STATUS_OK or STATUS_DENIED, or why it cannot be told now. Takes the time of one verification of
- * our own scheme at least, whether or not there is such an account or such a scheme. `account` NULL:
- * there is none. */
+ * our own scheme at least, whether or not there is such an account or such a scheme. `account`
+ * NULL: there is none. */
 static enum status verify_password(struct auth_work *work, const struct account *account)
 {
     enum password_class class = PASSWORD_FAST;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the administrator may ask of the defence: who is held back, and forgetting it. Any thread. */
+/* What the administrator may ask of the defence: who is held back, and forgetting it. Any thread.
+ */
 #ifndef AUTH_AUTH_PENALTY_H
 #define AUTH_AUTH_PENALTY_H
 

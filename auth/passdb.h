@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A user database: what auth/ asks of one. There are the embedded accounts and the passwd-file; SQL,
- * LDAP, HTTP and PAM fit the same shape.
+ * A user database: what auth/ asks of one. There are the embedded accounts and the passwd-file;
+ * SQL, LDAP, HTTP and PAM fit the same shape.
  *
  * A database that answers from memory or memory-mapped files (`may_block` false) is asked on any
  * thread, workers included, and answers before the call returns. Any other is asked on the hashing
- * threads only, and on the administrator's, who explains a login; it may block there for as long as its own time limit says, or return STATUS_PENDING
- * and answer later, from any thread.
+ * threads only, and on the administrator's, who explains a login; it may block there for as long as
+ * its own time limit says, or return STATUS_PENDING and answer later, from any thread.
  *
  * What may go wrong, and who sees to it:
  *
@@ -78,7 +78,8 @@ struct passdb_ops {
      * NULL: nothing is ever pending. */
     void (*stop)(struct passdb *passdb);
 
-    /* Frees it; after it was stopped and has answered everything. NULL: it is not auth's to free. */
+    /* Frees it; after it was stopped and has answered everything. NULL: it is not auth's to free.
+     */
     void (*destroy)(struct passdb *passdb);
 };
 

@@ -76,7 +76,8 @@ uint32_t passdb_order_down(const struct passdb_order *order)
     return down;
 }
 
-/* --- one after the other ----------------------------------------------------------------------- */
+/* --- one after the other -----------------------------------------------------------------------
+ */
 
 static enum status search(struct passdb_order *order, struct passdb_query *query);
 

@@ -4,9 +4,9 @@
  * answers for it, right or wrong password. One that cannot tell ends the search: a database behind
  * it must not speak for a name that may be the first one's.
  *
- * A database that failed AUTH_DATABASE_FAILURES times in a row rests: for AUTH_DATABASE_REST_S it is not asked and counts as down, then
- * one question at a time tries it, until it answers. Its going down and coming back are told to
- * `on_notice`. Databases that cannot block never rest.
+ * A database that failed AUTH_DATABASE_FAILURES times in a row rests: for AUTH_DATABASE_REST_S it
+ * is not asked and counts as down, then one question at a time tries it, until it answers. Its
+ * going down and coming back are told to `on_notice`. Databases that cannot block never rest.
  *
  * Immutable after the last passdb_order_add, but for atomic counters; asked on the threads of
  * auth/passdb.h.

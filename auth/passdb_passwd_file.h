@@ -2,9 +2,9 @@
 /*
  * A Dovecot-style passwd-file as a user database. It is read whole when it is opened and answers
  * from memory; a thread of its own looks every AUTH_PASSWD_FILE_CHECK_S whether the file is another
- * one or has changed, waits until it has been the same for two looks (it may be half written), reads
- * it and swaps the tables. Only for names whose lines differ are remembered verdicts forgotten. When
- * it cannot be read any more the last state goes on and a notice says so.
+ * one or has changed, waits until it has been the same for two looks (it may be half written),
+ * reads it and swaps the tables. Only for names whose lines differ are remembered verdicts
+ * forgotten. When it cannot be read any more the last state goes on and a notice says so.
  *
  * Users have no maildrops here: auth/auth_drop.h. The file must stay readable for the server after
  * it has given up its privileges.

@@ -30,7 +30,7 @@
 
 #define CONN_PIECE_MAX  (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
 #define CONN_READ_PIECE SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
-#define CONN_OUTPUT_HIGH \
+#define CONN_OUTPUT_HIGH                                                                         \
     (64 * 1024)                     /* queued copied octets above which conn_output_full says so \
                                      */
 #define CONN_OUTPUT_LOW (16 * 1024) /* on_drained is called when it falls to this */
@@ -131,8 +131,8 @@ void conn_start(struct conn *conn);
  */
 MUST_CHECK enum status conn_start_tls(struct conn *conn, struct tls_server *server);
 
-/* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until on_closed
- * returns. */
+/* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until
+ * on_closed returns. */
 const struct tls_facts *conn_tls(const struct conn *conn);
 
 /* Why the handshake failed, from on_secure on until on_closed returns. */
@@ -159,8 +159,8 @@ void conn_reader_ready(struct conn *conn);
 /* Octets of output queued and not yet taken by the socket. */
 uint64_t conn_output_pending(const struct conn *conn);
 
-/* Octets that the kernel has taken and the peer has not acknowledged: a slow reader is still at them
- * when nothing is queued here any more. A system call; 0 when it cannot tell. */
+/* Octets that the kernel has taken and the peer has not acknowledged: a slow reader is still at
+ * them when nothing is queued here any more. A system call; 0 when it cannot tell. */
 uint64_t conn_unacknowledged(const struct conn *conn);
 
 /* True when the producer should wait for on_drained: more than CONN_OUTPUT_HIGH, or an extent or

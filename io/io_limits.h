@@ -6,7 +6,7 @@
 #define IO_IO_LIMITS_H
 
 /* mem */
-#define MEM_ARENA_BLOCK_FIRST \
+#define MEM_ARENA_BLOCK_FIRST                                                                   \
     1024                          /* octets; a session's small strings fit into the first block \
                                    */
 #define MEM_ARENA_BLOCK_MAX 32768 /* octets a block grows to by doubling */
@@ -51,7 +51,7 @@
 
 /* conn */
 #define CONN_HELD_FIRST             512 /* octets of the first buffer for input not taken */
-#define CONN_HELD_MAX               (2 * 1024 * 1024) /* octets kept; above, the owner is broken: abort */
+#define CONN_HELD_MAX               (2 * 1024 * 1024) /* octets kept; more is an owner gone wrong */
 #define CONN_PROBE_STEP             (64 * 1024)  /* octets between two looks into the page cache */
 #define CONN_TLS_INPUT_TURN         (64 * 1024)  /* octets decrypted for one connection in a turn */
 #define CONN_TLS_OUTPUT_TURN        (128 * 1024) /* octets encrypted for one: 50 us */

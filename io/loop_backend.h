@@ -91,7 +91,8 @@ void loop_op_complete(struct loop *loop, struct loop_op *op, enum status status,
 /* Runs the answer of `op` now: only from within wait. */
 void loop_op_finish(struct loop *loop, struct loop_op *op, enum status status, size_t octets);
 
-/* The receive-type (accept, receive, watch, readable) or send-type operation in flight on `fd`, or NULL. */
+/* The receive-type (accept, receive, watch, readable) or send-type operation in flight on `fd`, or
+ * NULL. */
 struct loop_op *loop_find_receive(const struct loop *loop, int fd);
 struct loop_op *loop_find_send(const struct loop *loop, int fd);
 

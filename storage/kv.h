@@ -40,9 +40,9 @@ struct kv_config {
 #define KV_READERS_DEFAULT 512
 
 /*
- * Opens, or creates when the directory is empty: whole and durable by name, or not at all. Slots of readers that died are cleared. Checks
- * what a damaged file could kill the process with later: format, and that the file is as long as it
- * claims.
+ * Opens, or creates when the directory is empty: whole and durable by name, or not at all. Slots of
+ * readers that died are cleared. Checks what a damaged file could kill the process with later:
+ * format, and that the file is as long as it claims.
  */
 MUST_CHECK enum status kv_open(const struct kv_config *config, struct kv **out_kv,
                                struct error *out_error);

@@ -57,7 +57,8 @@ struct ledger {
 void ledger_init(struct ledger *ledger, uint64_t salt);
 void ledger_deinit(struct ledger *ledger);
 
-/* What was known at `position`, and nothing that was begun later; `ledger` must outlive the copy. */
+/* What was known at `position`, and nothing that was begun later; `ledger` must outlive the copy.
+ */
 void ledger_copy_until(struct ledger *copy, struct ledger *ledger, uint64_t position);
 
 /* The same in place: what came later never happened. */

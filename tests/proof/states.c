@@ -478,8 +478,8 @@ static void explore_recovery(struct explorer *explorer, uint64_t position)
 
 /* --- all of it --- */
 
-/* Whether this prefix is one whose recovery is recorded. A recovery that is lied to shows only where
- * a write has not been synced. */
+/* Whether this prefix is one whose recovery is recorded. A recovery that is lied to shows only
+ * where a write has not been synced. */
 static bool is_nested(const struct explorer *explorer, size_t position)
 {
     const struct states_config *config = explorer->config;
