@@ -89,14 +89,19 @@ MUST_CHECK enum status account_count(struct account_db *db, uint64_t *out_count)
  * name.
  */
 #define ACCOUNT_MASTER_MARK "@"
+/* As account_find, among the masters. */
 MUST_CHECK enum status account_master_find(struct account_db *db, const char *name,
                                            struct account *out_account);
+/* As account_add: durable when it returns. */
 MUST_CHECK enum status account_master_add(struct account_db *db, const struct account *account,
                                           struct error *out_error);
+/* As account_change. */
 MUST_CHECK enum status account_master_change(struct account_db *db, const struct account *account,
                                              struct error *out_error);
+/* As account_remove. */
 MUST_CHECK enum status account_master_remove(struct account_db *db, const char *name,
                                              struct error *out_error);
+/* As account_each. */
 MUST_CHECK enum status
 account_master_each(struct account_db *db, const char *after,
                     bool (*on_account)(void *owner, const struct account *account), void *owner);

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+/* Microseconds of CLOCK_MONOTONIC. */
 int64_t auth_clock_us(void);
 
 #endif

@@ -25,7 +25,9 @@ struct drop_provider {
     struct list_link creations; /* the providing thread's */
 };
 
+/* Begins without a provider: questions are then answered that nobody provides. */
 void drop_provider_init(struct drop_provider *provider);
+/* No question may be waiting. */
 void drop_provider_deinit(struct drop_provider *provider);
 
 /* One question. On the heap: it lives until its answer has come back, also when given up. */

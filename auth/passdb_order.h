@@ -38,6 +38,7 @@ struct passdb_order {
     void *owner;
 };
 
+/* An order of no databases. `on_notice` is told, on any thread, what an operator should know. */
 void passdb_order_init(struct passdb_order *order,
                        void (*on_notice)(void *owner, const struct auth_notice *notice),
                        void *owner);

@@ -30,7 +30,7 @@
 
 #define CONN_PIECE_MAX  (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
 #define CONN_READ_PIECE SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
-#define CONN_OUTPUT_HIGH                                                                         \
+#define CONN_OUTPUT_HIGH \
     (64 * 1024)                     /* queued copied octets above which conn_output_full says so \
                                      */
 #define CONN_OUTPUT_LOW (16 * 1024) /* on_drained is called when it falls to this */

@@ -6,7 +6,7 @@
 #define IO_IO_LIMITS_H
 
 /* mem */
-#define MEM_ARENA_BLOCK_FIRST                                                                   \
+#define MEM_ARENA_BLOCK_FIRST \
     1024                          /* octets; a session's small strings fit into the first block \
                                    */
 #define MEM_ARENA_BLOCK_MAX 32768 /* octets a block grows to by doubling */

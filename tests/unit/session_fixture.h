@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FIXTURE_TURNS_MAX                                                  \
+#define FIXTURE_TURNS_MAX \
     5000 /* turns of at most 1 ms: what a test waits for comes before that \
           */
 
