@@ -3,8 +3,8 @@
  * restante-bench: a closed-loop load for POP3 and LMTP servers, and a floor to compare them with.
  * What it measures and how to read it stands in bench/README.md.
  */
+#include "bench/closed_loop.h"
 #include "bench/floor.h"
-#include "bench/load.h"
 #include "bench/script.h"
 
 #include <argp.h>
@@ -17,7 +17,7 @@ enum option_key { KEY_PID = 256, KEY_WARMUP, KEY_SENDFILE, KEY_FIRST, KEY_NUMBER
 struct options {
     const char *command, *address;
     bool json, sendfile;
-    struct load_config load;
+    struct closed_loop_config load;
 };
 
 static const struct argp_option option_table[] = {
@@ -57,7 +57,7 @@ static const char *checked_format(struct argp_state *state, const char *text)
 }
 
 static error_t parse_load_option(int key, char *argument, struct argp_state *state,
-                                 struct load_config *load)
+                                 struct closed_loop_config *load)
 {
     switch (key) {
     case 'c':
@@ -125,7 +125,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
-static void print_json(const struct options *options, const struct load_result *result)
+static void print_json(const struct options *options, const struct closed_loop_result *result)
 {
     printf("{\"workload\":\"%s\",\"loop\":\"closed\",\"clients\":%u,\"seconds\":%.3f,"
            "\"operations\":%lu,\"failures\":%lu,\"rate\":%.1f,\"octets\":%lu,"
@@ -139,7 +139,7 @@ static void print_json(const struct options *options, const struct load_result *
            result->private_after);
 }
 
-static void print_text(const struct options *options, const struct load_result *result)
+static void print_text(const struct options *options, const struct closed_loop_result *result)
 {
     if (strcmp(options->command, "idle") == 0) {
         uint64_t grown = result->private_after - result->private_before;
@@ -159,12 +159,12 @@ static void print_text(const struct options *options, const struct load_result *
 
 static enum status run_load(struct options *options, struct error *out_error)
 {
-    struct load_result result;
+    struct closed_loop_result result;
     options->load.workload = options->command;
     if (options->load.user_count == 0) {
         options->load.user_count = options->load.clients;
     }
-    enum status status = load_run(&options->load, &result, out_error);
+    enum status status = closed_loop_run(&options->load, &result, out_error);
     if (status == STATUS_OK && options->json) {
         print_json(options, &result);
     } else if (status == STATUS_OK) {

@@ -4,8 +4,8 @@
  * when the reply to the last one is whole. It measures what a server can do for that many clients,
  * not how it behaves under a given rate; latency is from a step's sending, and labelled so.
  */
-#ifndef BENCH_LOAD_H
-#define BENCH_LOAD_H
+#ifndef BENCH_CLOSED_LOOP_H
+#define BENCH_CLOSED_LOOP_H
 
 #include "bench/script.h"
 #include "io/address.h"
@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct load_config {
+struct closed_loop_config {
     struct address server;
     const char *workload;
     const char *user_format; /* with one %u: "demo%u" */
@@ -27,7 +27,7 @@ struct load_config {
     pid_t server_pid; /* 0: do not look at the server's processor time and memory */
 };
 
-struct load_result {
+struct closed_loop_result {
     uint64_t operations; /* cycles finished in the measured time */
     uint64_t failures;   /* replies that were not a success, and connections that failed */
     uint64_t octets;     /* received */
@@ -40,7 +40,8 @@ struct load_result {
     unsigned sessions;                      /* open at the end */
 };
 
-MUST_CHECK enum status load_run(const struct load_config *config, struct load_result *out_result,
-                                struct error *out_error);
+MUST_CHECK enum status closed_loop_run(const struct closed_loop_config *config,
+                                       struct closed_loop_result *out_result,
+                                       struct error *out_error);
 
 #endif

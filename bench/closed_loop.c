@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench/load.h"
+#include "bench/closed_loop.h"
 
 #include "bench/process.h"
 #include "io/conn.h"
@@ -31,7 +31,7 @@ struct client {
 };
 
 struct load {
-    const struct load_config *config;
+    const struct closed_loop_config *config;
     struct loop *loop;
     struct conn_host host;
     struct client *clients;
@@ -221,7 +221,7 @@ static void turn_for(struct load *load, int64_t duration_ms)
 
 static enum status clients_make(struct load *load)
 {
-    const struct load_config *config = load->config;
+    const struct closed_loop_config *config = load->config;
     for (unsigned index = 0; index < config->clients; index++) {
         char user[128];
         unsigned number = config->first_user + index % config->user_count;
@@ -249,7 +249,8 @@ struct snapshot {
     struct process_usage server;
 };
 
-static enum status snapshot_take(const struct load_config *config, struct snapshot *out_snapshot)
+static enum status snapshot_take(const struct closed_loop_config *config,
+                                 struct snapshot *out_snapshot)
 {
     out_snapshot->wall_ns = now_ns(CLOCK_MONOTONIC);
     out_snapshot->cpu_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID);
@@ -259,10 +260,10 @@ static enum status snapshot_take(const struct load_config *config, struct snapsh
 }
 
 static void result_fill(const struct load *load, const struct snapshot *before,
-                        const struct snapshot *after, struct load_result *out_result)
+                        const struct snapshot *after, struct closed_loop_result *out_result)
 {
     double operations = load->operations > 0 ? (double)load->operations : 1;
-    *out_result = (struct load_result){
+    *out_result = (struct closed_loop_result){
         .operations = load->operations,
         .failures = load->failures,
         .octets = load->octets,
@@ -288,7 +289,7 @@ static void clients_end(struct load *load)
     }
 }
 
-static enum status measure(struct load *load, struct load_result *out_result)
+static enum status measure(struct load *load, struct closed_loop_result *out_result)
 {
     struct snapshot start, before, after;
     enum status status = snapshot_take(load->config, &start);
@@ -314,8 +315,8 @@ static enum status measure(struct load *load, struct load_result *out_result)
     return status;
 }
 
-enum status load_run(const struct load_config *config, struct load_result *out_result,
-                     struct error *out_error)
+enum status closed_loop_run(const struct closed_loop_config *config,
+                            struct closed_loop_result *out_result, struct error *out_error)
 {
     struct load load = {.config = config};
     const struct loop_config loop_config = {.kind = LOOP_AUTO,
