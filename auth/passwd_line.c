@@ -3,6 +3,7 @@
 
 #include "auth/password.h"
 #include "auth/terms.h"
+#include "io/mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,7 +173,9 @@ static const char *take_password(struct account *account, struct text password)
     }
     memcpy(text, password.data, password.length);
     text[password.length] = '\0';
-    switch (account_set_credential(account, text)) {
+    enum status status = account_set_credential(account, text);
+    mem_wipe(text, sizeof text); /* some schemes are the password itself */
+    switch (status) {
     case STATUS_OK:
         return NULL;
     case STATUS_UNSUPPORTED:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fuzzes the passwd-file: its owner writes it, and programs of other people's. Whatever is in it,
- * every line that is taken is found again under its name and says the same, names are of the list of
- * characters, and a table compared with itself has not changed.
+ * every line that is taken is found again under its name and says the same, names are of the list
+ * of characters, and a table compared with itself has not changed.
  */
 #include "auth/passwd_table.h"
 #include "auth/secret.h"

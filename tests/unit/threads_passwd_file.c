@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Look-ups on several threads while the passwd-file is replaced again and again. A user who stands
- * in every state of the file is always found, with the password of one state or the next, never with
- * an older one than was seen before.
+ * in every state of the file is always found, with the password of one state or the next, never
+ * with an older one than was seen before.
  */
 #include "auth/auth.h"
 #include "auth/passdb_passwd_file.h"
