@@ -145,6 +145,9 @@ static enum status make(const struct kv_config *config, struct error *out_error)
     if (stat(path, &found) == 0) {
         return STATUS_OK;
     }
+    if (errno != ENOENT) { /* there may well be one: it must not be replaced */
+        return error_set(out_error, status_from_errno(errno), errno, path, "opening a database");
+    }
     enum status status = disk_unlink(disk_real(), made, out_error); /* of an attempt that crashed */
     if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
         return status;

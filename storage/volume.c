@@ -109,7 +109,11 @@ static enum status make_directories(struct volume *volume, struct error *out_err
 static enum status check_file_system(const struct volume *volume, struct error *out_error)
 {
     struct statfs found;
-    if (statfs(volume->path, &found) != 0) {
+    int code;
+    do {
+        code = statfs(volume->path, &found);
+    } while (code != 0 && errno == EINTR);
+    if (code != 0) {
         int errno_value = errno;
         return error_set(out_error, status_from_errno(errno_value), errno_value, volume->path,
                          "cannot ask for the type of the file system");

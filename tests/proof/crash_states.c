@@ -76,6 +76,8 @@ static void record(const struct run *run, const struct store_config *config, str
                         .ledger = ledger,
                         .chance = chance_make(run->seed, run->number),
                         .position = recorder_position,
+                        .hold = recorder_hold,
+                        .let_go = recorder_let_go,
                         .size_max = 60000,
                         .restart_percent = 3};
     roll_open(roll, path);

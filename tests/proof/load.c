@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/proof/load.h"
 
-#include "tests/proof/recorder.h"
-
 #define BURST_MAX    8
 #define INFLIGHT_MAX 24
 #define PIECE        20000 /* octets handed over in one go */
@@ -18,6 +16,7 @@ struct load_commit {
     struct load *load;
     uint32_t drop, count;
     uint32_t *numbers;
+    uint64_t begun; /* position */
 };
 
 static void surprise(struct load *load, const char *what, enum status status)
@@ -187,13 +186,17 @@ static void burst(struct load *load)
         uint32_t drops = some_drops(load);
         own[i] = drops != 0 ? fill(load, prepare(load, drops, some_size(load))) : NULL;
     }
-    recorder_hold();
+    if (load->hold != NULL) {
+        load->hold();
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (own[i] != NULL) {
             commit_delivery(load, own[i]);
         }
     }
-    recorder_let_go();
+    if (load->hold != NULL) {
+        load->let_go();
+    }
 }
 
 uint32_t load_deliver(struct load *load, uint32_t drops, size_t size)
@@ -283,8 +286,8 @@ static void on_committed(void *owner, enum status status)
         struct ledger_message *message = ledger_find(load->ledger, own->numbers[i]);
         if (status == STATUS_OK) {
             message->gone[own->drop] = now;
-        } else if (is_refusal(status)) {
-            message->leaving[own->drop] = LEDGER_NEVER;
+        } else if (is_refusal(status) && message->leaving[own->drop] == own->begun) {
+            message->leaving[own->drop] = LEDGER_NEVER; /* not begun by an earlier, unknown one */
         }
     }
     if (status == STATUS_OK) {
@@ -305,9 +308,10 @@ static void commit_session(struct load *load, uint32_t drop, struct view **view,
     struct store_commit *commit = NULL;
     assert(own != NULL);
     *own = (struct load_commit){.load = load, .drop = drop, .count = count, .numbers = numbers};
-    uint64_t now = load->position();
+    own->begun = load->position();
     for (uint32_t i = 0; i < count; i++) {
-        ledger_find(load->ledger, numbers[i])->leaving[drop] = now;
+        uint64_t *leaving = &ledger_find(load->ledger, numbers[i])->leaving[drop];
+        *leaving = *leaving == LEDGER_NEVER ? own->begun : *leaving;
     }
     load->committing |= 1u << drop;
     load->inflight++;

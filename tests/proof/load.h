@@ -17,12 +17,13 @@ struct load {
     struct fixture *site; /* open */
     struct ledger *ledger;
     struct chance chance;
-    uint64_t (*position)(void); /* now, for the ledger */
-    size_t size_max;            /* octets of the largest message */
-    unsigned restart_percent;   /* of the steps: a restart in good order */
-    bool tolerant;              /* failures are no surprise: go on */
-    uint32_t inflight;          /* deliveries and commits not yet answered */
-    uint32_t committing;        /* maildrops whose session is being committed: a bit each */
+    uint64_t (*position)(void);          /* now, for the ledger */
+    void (*hold)(void), (*let_go)(void); /* the disk, while a burst is queued; NULL: not at all */
+    size_t size_max;                     /* octets of the largest message */
+    unsigned restart_percent;            /* of the steps: a restart in good order */
+    bool tolerant;                       /* failures are no surprise: go on */
+    uint32_t inflight;                   /* deliveries and commits not yet answered */
+    uint32_t committing; /* maildrops whose session is being committed: a bit each */
     uint64_t delivered, expunged, refused; /* answered so far */
     uint64_t surprises;                    /* failures where none was expected */
     char surprise[128];                    /* the first of them */

@@ -306,6 +306,8 @@ static void run_seed(uint64_t seed, unsigned steps)
                                 .ledger = &model->ledger,
                                 .chance = chance_make(seed, 8),
                                 .position = tick,
+                                .hold = recorder_hold,
+                                .let_go = recorder_let_go,
                                 .size_max = 60000};
     open_model(model);
     for (unsigned i = 0; i < steps && model->failures == 0; i++) {

@@ -37,8 +37,15 @@ void site_close(struct fixture *site)
 
 static enum status read_extent(const struct sendq_extent *extent, char *wire, size_t length)
 {
-    ssize_t got = pread(extent->fd, wire, length, (off_t)extent->offset);
-    return got == (ssize_t)length ? STATUS_OK : STATUS_CORRUPT;
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = pread(extent->fd, wire + done, length - done, (off_t)(extent->offset + done));
+        if (got <= 0 && errno != EINTR) {
+            return got == 0 ? STATUS_CORRUPT : STATUS_IO;
+        }
+        done += got > 0 ? (size_t)got : 0;
+    }
+    return STATUS_OK;
 }
 
 enum status site_read(struct fixture *site, struct view *view, uint32_t index, char **out_wire,

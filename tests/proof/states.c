@@ -456,6 +456,8 @@ static void explore_recovery(struct explorer *explorer, uint64_t position)
                                 .ledger = &ledger,
                                 .chance = chance_make(chance_next(explorer->chance), 1),
                                 .position = recorder_position,
+                                .hold = recorder_hold,
+                                .let_go = recorder_let_go,
                                 .size_max = 20000};
             load_run(&load, config.recovery_lie == RECORDER_HONEST ? 4 : 0);
             load_settle(&load);
