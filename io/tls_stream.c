@@ -36,7 +36,9 @@ static void on_message(int writing, int version, int type, const void *data, siz
     if (writing == 0 && type == SSL3_RT_HANDSHAKE && length > 0 &&
         octets[0] == SSL3_MT_KEY_UPDATE) {
         stream->key_updates++;
-        stream->key_lost = stream->facts.kernel;
+        /* RFC 8446 section 4.6.3: a header of four octets, then 1 when it asks for ours. */
+        stream->key_lost =
+            stream->key_lost || (stream->facts.kernel && length > 4 && octets[4] == 1);
     }
 }
 
