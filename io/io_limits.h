@@ -36,6 +36,8 @@
 #define EPOLL_READ_THREADS     2   /* helper threads for cold reads */
 
 /* listen */
+#define LISTEN_TAKEN_RETRY_MS   20     /* between two tries at an address that is taken */
+#define LISTEN_PATIENCE_MS      2000   /* how long the ring of a killed server may hold it */
 #define LISTEN_RETRY_MS         100    /* pause after running out of descriptors */
 #define LISTEN_KEEPALIVE_IDLE_S 60     /* a silent peer is asked after this */
 #define LISTEN_KEEPALIVE_STEP_S 15     /* and then this often */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Opening */
@@ -115,8 +116,8 @@ static void local_address(int fd, struct address *out_address)
     }
 }
 
-enum status listen_open(const struct listen_config *config, int *out_fd, struct address *out_bound,
-                        struct error *out_error)
+static enum status open_once(const struct listen_config *config, int *out_fd,
+                             struct address *out_bound, struct error *out_error)
 {
     char text[ADDRESS_TEXT_MAX];
     address_text(&config->address, text);
@@ -142,6 +143,30 @@ enum status listen_open(const struct listen_config *config, int *out_fd, struct 
     return STATUS_OK;
 fail:
     (void)close(fd); /* it never served */
+    return status;
+}
+
+static bool is_taken(enum status status, const struct error *error)
+{
+    return status != STATUS_OK && error->errno_value == EADDRINUSE;
+}
+
+/* The kernel ends the ring of a killed process some time after the process, and until then the ring
+ * holds its listening sockets: a restart meets its own predecessor. */
+enum status listen_open(const struct listen_config *config, int *out_fd, struct address *out_bound,
+                        struct error *out_error)
+{
+    const struct timespec pause = {.tv_nsec = LISTEN_TAKEN_RETRY_MS * 1000000};
+    struct error error = {.status = STATUS_OK};
+    enum status status = open_once(config, out_fd, out_bound, &error);
+    for (int waited_ms = 0; is_taken(status, &error) && waited_ms < LISTEN_PATIENCE_MS;
+         waited_ms += LISTEN_TAKEN_RETRY_MS) {
+        (void)nanosleep(&pause, NULL); /* at start-up only; a signal just makes it shorter */
+        status = open_once(config, out_fd, out_bound, &error);
+    }
+    if (status != STATUS_OK && out_error != NULL) {
+        *out_error = error;
+    }
     return status;
 }
 

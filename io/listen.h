@@ -27,6 +27,8 @@ struct listen_config {
  * Opens, binds and listens. A UNIX path that exists is removed first when it is a socket nobody
  * listens on; STATUS_EXISTS when somebody does. IPv6 sockets are V6ONLY unless the address is "*".
  * On success `*out_bound` (NULL is allowed) is the real address: port 0 has become a number.
+ * An address that is taken is tried again for LISTEN_PATIENCE_MS: a server that was killed a moment
+ * ago may still hold it. Blocks that long.
  */
 MUST_CHECK enum status listen_open(const struct listen_config *config, int *out_fd,
                                    struct address *out_bound, struct error *out_error);

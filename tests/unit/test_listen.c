@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -68,6 +70,34 @@ Test(listen, port_0_becomes_a_number)
     cr_assert_geq(client, 0);
     (void)close(client);
     (void)close(fd);
+}
+
+static void *let_go_late(void *owner)
+{
+    const struct timespec late = {.tv_nsec = 5 * LISTEN_TAKEN_RETRY_MS * 1000000};
+    (void)nanosleep(&late, NULL);
+    (void)close(*(int *)owner);
+    return NULL;
+}
+
+/* As the ring of a killed server does. */
+static void reopen_while_held(struct listen_config config)
+{
+    struct address bound;
+    pthread_t thread;
+    int first, second;
+    cr_assert_eq(listen_open(&config, &first, &bound, NULL), STATUS_OK);
+    config.address = bound;
+    cr_assert_eq(pthread_create(&thread, NULL, let_go_late, &first), 0);
+    cr_assert_eq(listen_open(&config, &second, NULL, NULL), STATUS_OK);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    (void)close(second);
+}
+
+Test(listen, waits_for_a_predecessor_that_lets_go_late)
+{
+    reopen_while_held(config_for("127.0.0.1:0"));
+    reopen_while_held(unix_config());
 }
 
 Test(listen, workers_share_a_port_and_strangers_do_not)
