@@ -181,7 +181,8 @@ static enum status write_file(const char *path, const char *text, struct error *
     return STATUS_OK;
 }
 
-enum status certificates_make_demo(const struct config *config, struct error *out_error)
+enum status certificates_make_demo(const struct config *config, const struct privileges *privileges,
+                                   struct error *out_error)
 {
     static const char *const names[] = {"localhost", "127.0.0.1", "::1"};
     const struct config_tls_files *files = &config->tls;
@@ -201,6 +202,10 @@ enum status certificates_make_demo(const struct config *config, struct error *ou
     status = write_file(key, pem.key, out_error);
     if (status == STATUS_OK) {
         status = write_file(certificate, pem.certificate, out_error);
+    }
+    if (status == STATUS_OK) {
+        privileges_give(privileges, key);
+        privileges_give(privileges, certificate);
     }
     tls_pem_free(&pem);
     return status;

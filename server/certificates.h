@@ -9,6 +9,7 @@
 
 #include "io/tls.h"
 #include "server/config.h"
+#include "server/privileges.h"
 
 #include <stdint.h>
 
@@ -39,7 +40,9 @@ int64_t certificates_expire_s(const struct certificates *certificates);
 void certificates_log_expiry(const struct certificates *certificates, int64_t now_s);
 
 /* Makes the files that the demo's configuration names, signed by themselves, where they are
- * missing. */
-MUST_CHECK enum status certificates_make_demo(const struct config *config, struct error *out_error);
+ * missing, and gives them to who the server becomes. */
+MUST_CHECK enum status certificates_make_demo(const struct config *config,
+                                              const struct privileges *privileges,
+                                              struct error *out_error);
 
 #endif

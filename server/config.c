@@ -6,6 +6,7 @@
 #include "server/config.h"
 
 #include "io/mem.h"
+#include "server/config_check.h"
 #include "server/config_text.h"
 #include "server/privileges.h"
 #include "server/server_limits.h"
@@ -385,7 +386,8 @@ static enum status apply_override(struct loader *loader, const char *override)
 
 static int line_of(const struct loader *loader, const char *section, const char *name)
 {
-    return loader->lines[setting_index(section, name)];
+    size_t index = setting_index(section, name);
+    return index < settings_count ? loader->lines[index] : 0;
 }
 
 /* The keys that are lists, when no override follows any more. */
@@ -554,25 +556,6 @@ static const char *protocol_by_name(const char *name)
     return NULL;
 }
 
-/* What no single row can say of a listener. */
-static enum status check_listener(struct loader *loader, const struct config_listener *listener)
-{
-    if (listener->tls == CONFIG_TLS_NONE) {
-        return STATUS_OK;
-    }
-    if (listener->protocol == CONFIG_METRICS) {
-        return refuse(loader, 0, "listener %s: metrics have no TLS; put a proxy in front",
-                      listener->name);
-    }
-    if (loader->config->tls.certificates.count == 0) {
-        return refuse(loader, line_of(loader, "tls", "certificate"),
-                      "listener %s: TLS takes a certificate: write tls { certificate = \"FILE\" "
-                      "key = \"FILE\" }",
-                      listener->name);
-    }
-    return STATUS_OK;
-}
-
 static enum status read_listener(struct loader *loader, cfg_t *section,
                                  struct config_listener *listener)
 {
@@ -601,9 +584,6 @@ static enum status read_listener(struct loader *loader, cfg_t *section,
     }
     if (status == STATUS_OK && listener->address_count == 0) {
         status = refuse(loader, 0, "listener %s: address is missing", listener->name);
-    }
-    if (status == STATUS_OK) {
-        status = check_listener(loader, listener);
     }
     return status;
 }
@@ -635,60 +615,28 @@ static enum status read_listeners(struct loader *loader)
 
 /* --- the whole --- */
 
-static enum status check_hostname(struct loader *loader)
+/* The system's name where none is given. */
+static enum status fill_hostname(struct loader *loader)
 {
-    struct config *config = loader->config;
-    if (config->hostname[0] == '\0') {
-        char name[256] = "";
-        if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') {
-            (void)snprintf(name, sizeof name, "localhost");
-        }
-        config->hostname = mem_arena_copy(loader->arena, name, strlen(name));
-        if (config->hostname == NULL) {
-            return STATUS_NO_MEMORY;
-        }
+    char name[256] = "";
+    if (loader->config->hostname[0] != '\0') {
+        return STATUS_OK;
     }
-    for (const char *at = config->hostname; *at != '\0'; at++) {
-        if (!isalnum((unsigned char)*at) && strchr("-._", *at) == NULL) {
-            return refuse(loader, line_of(loader, "", "hostname"),
-                          "hostname must be letters, digits, dots and hyphens");
-        }
+    if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') {
+        (void)snprintf(name, sizeof name, "localhost");
     }
-    return STATUS_OK;
+    loader->config->hostname = mem_arena_copy(loader->arena, name, strlen(name));
+    return loader->config->hostname != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 /* What no single row can say. */
 static enum status check_together(struct loader *loader)
 {
-    struct config *config = loader->config;
-    if (config->pop3.idle_timeout_s < POP3_IDLE_TIMEOUT_MIN_S &&
-        !config->pop3.allow_short_timeouts) {
-        return refuse(loader, line_of(loader, "pop3", "idle_timeout"),
-                      "idle_timeout of pop3 must be 600s or more (RFC 1939 section 3)");
+    struct config_fault fault;
+    if (config_check(loader->config, &fault)) {
+        return STATUS_OK;
     }
-    if (config->store.path[0] != '/' && config->store.path[0] != '.') {
-        return refuse(loader, line_of(loader, "store", "path"),
-                      "path of store must begin with / (or ./)");
-    }
-    for (size_t i = 0; i < config->auth.databases.count; i++) {
-        const char *database = config->auth.databases.items[i];
-        if (strcmp(database, CONFIG_EMBEDDED) != 0 &&
-            (strncmp(database, CONFIG_PASSWD_FILE, strlen(CONFIG_PASSWD_FILE)) != 0 ||
-             i >= AUTH_SOURCES_MAX)) {
-            return refuse(loader, line_of(loader, "auth", "databases"),
-                          "databases of auth must be embedded or passwd-file:/path, at most %d",
-                          AUTH_SOURCES_MAX);
-        }
-    }
-    if (config->tls.certificates.count != config->tls.keys.count) {
-        return refuse(loader, line_of(loader, "tls", "certificate"),
-                      "tls: as many keys as certificates, in the same order");
-    }
-    if (config->tls.client_certificates != TLS_CLIENT_NONE && config->tls.client_ca[0] == '\0') {
-        return refuse(loader, line_of(loader, "tls", "client_certificates"),
-                      "tls: client_certificates takes client_ca, who signs them");
-    }
-    return check_hostname(loader);
+    return refuse(loader, line_of(loader, fault.section, fault.key), "%s", fault.text);
 }
 
 static enum status load(struct loader *loader, char *text, const char *const *overrides,
@@ -714,6 +662,9 @@ static enum status load(struct loader *loader, char *text, const char *const *ov
         status = read_listeners(loader);
     }
     if (status == STATUS_OK) {
+        status = fill_hostname(loader);
+    }
+    if (status == STATUS_OK) {
         status = check_together(loader);
     }
     if (status == STATUS_NO_MEMORY && !loader->failed) {
@@ -736,6 +687,7 @@ static enum status load_text(const char *source, char *text, const char *const *
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "reading the configuration");
     }
     config->own = arena;
+    config->file = "";
     struct loader loader = {.source = source,
                             .config = config,
                             .arena = arena,
@@ -764,6 +716,13 @@ enum status config_load(const char *path, const char *const *overrides, size_t o
                            out_config, out_error);
     }
     free(text);
+    if (status == STATUS_OK && path != NULL) {
+        (*out_config)->file = mem_arena_copy((*out_config)->own, path, strlen(path));
+        if ((*out_config)->file == NULL) {
+            config_free(out_config);
+            return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "reading the configuration");
+        }
+    }
     return status;
 }
 

@@ -44,6 +44,7 @@ struct config_listener {
     enum config_tls tls;
     enum config_plaintext plaintext;
     struct auth_policy policy; /* `plaintext` is part of it */
+    bool optional;             /* when an address is in use the server starts without it */
     unsigned address_count;
     struct address addresses[CONFIG_ADDRESSES_MAX];
     mode_t unix_mode;
@@ -117,6 +118,7 @@ struct config_lmtp {
 };
 
 struct config {
+    const char *file;     /* it was read from; "": from none */
     const char *hostname; /* in greetings and trace headers */
     uint32_t workers;     /* 0: one per available core */
     enum loop_kind io_backend;

@@ -91,7 +91,7 @@ char *config_text_demo(const char *directory)
                                  "listener pop3 { address = '127.0.0.1:2110' tls = starttls "
                                  "auth_plaintext = always auth_scram = true }\n"
                                  "listener pop3s { protocol = pop3 address = '127.0.0.1:2995' "
-                                 "tls = implicit auth_scram = true }\n"
+                                 "tls = implicit auth_scram = true optional = true }\n"
                                  "listener lmtp { address = '127.0.0.1:2024' }\n"
                                  "listener metrics { address = '127.0.0.1:9110' }\n";
     char *text = NULL;

@@ -11,11 +11,13 @@
 #include "server/metrics.h"
 #include "server/open_auth.h"
 #include "server/privileges.h"
+#include "server/sandbox.h"
 #include "server/server_limits.h"
 #include "server/worker.h"
 #include "storage/disk.h"
 #include "storage/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -41,6 +43,8 @@ struct daemon {
     struct config *reloaded;     /* the one in force, when there was a reload */
     struct privileges privileges;
     struct certificates certificates;
+    struct sandbox sandbox;
+    bool owns_log;
     _Atomic int64_t certificates_expire_s; /* read by the metrics */
     int64_t expiry_logged_s;               /* when certificates_log_expiry was called last */
     unsigned worker_count;
@@ -142,13 +146,15 @@ static enum status bind_one(struct bound *bound, struct listen_config *config,
 
 /* The folder of a socket's path, such as /run/restante, is gone after each boot. Where it cannot be
  * made, binding says so. */
-static void make_folder_of(const char *path)
+static void make_folder_of(const struct privileges *privileges, const char *path)
 {
     char folder[ADDRESS_TEXT_MAX];
     const char *slash = strrchr(path, '/');
     if (slash != NULL && slash != path) {
         (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        (void)mkdir(folder, 0755);
+        if (mkdir(folder, 0755) == 0) {
+            privileges_give(privileges, folder);
+        }
     }
 }
 
@@ -194,7 +200,8 @@ static enum status bind_address(struct daemon *daemon, const struct config_liste
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "binding listeners");
     }
     if (is_unix(address)) {
-        make_folder_of(((const struct sockaddr_un *)&address->storage)->sun_path);
+        make_folder_of(&daemon->privileges,
+                       ((const struct sockaddr_un *)&address->storage)->sun_path);
     }
     enum status status = STATUS_OK;
     config.reuse_port = wanted > 1;
@@ -206,6 +213,18 @@ static enum status bind_address(struct daemon *daemon, const struct config_liste
         take_port(&config.address, &bound->address);
     }
     return status;
+}
+
+static void close_bound(struct bound *bound)
+{
+    for (unsigned i = 0; i < bound->fd_count; i++) {
+        (void)close(bound->fds[i]); /* nobody accepts on it any more */
+    }
+    free(bound->fds);
+    if (bound->fd_count > 0 && is_unix(&bound->address)) {
+        const struct sockaddr_un *path = (const struct sockaddr_un *)&bound->address.storage;
+        (void)unlink(path->sun_path); /* a leftover would be removed by the next start */
+    }
 }
 
 static enum status bind_all(struct daemon *daemon, struct error *out_error)
@@ -223,24 +242,16 @@ static enum status bind_all(struct daemon *daemon, struct error *out_error)
         const struct config_listener *listener = &config->listeners[i];
         for (unsigned a = 0; a < listener->address_count; a++) {
             enum status status = bind_address(daemon, listener, &listener->addresses[a], out_error);
-            if (status != STATUS_OK) {
+            if (status == STATUS_EXISTS && listener->optional) {
+                log_message(LOG_LEVEL_WARNING, "listener_left_out", out_error->text);
+                close_bound(&daemon->bounds[--daemon->bound_count]);
+                *out_error = (struct error){.status = STATUS_OK};
+            } else if (status != STATUS_OK) {
                 return status;
             }
         }
     }
     return STATUS_OK;
-}
-
-static void close_bound(struct bound *bound)
-{
-    for (unsigned i = 0; i < bound->fd_count; i++) {
-        (void)close(bound->fds[i]); /* nobody accepts on it any more */
-    }
-    free(bound->fds);
-    if (bound->fd_count > 0 && is_unix(&bound->address)) {
-        const struct sockaddr_un *path = (const struct sockaddr_un *)&bound->address.storage;
-        (void)unlink(path->sun_path); /* a leftover would be removed by the next start */
-    }
 }
 
 /* --- store and accounts --- */
@@ -256,6 +267,19 @@ static enum status sync_parent(const char *path, struct error *out_error)
     return disk_sync_directory(disk_real(), parent, out_error);
 }
 
+static bool is_empty(const char *path)
+{
+    DIR *folder = opendir(path);
+    unsigned entries = 0;
+    while (folder != NULL && entries <= 2 && readdir(folder) != NULL) {
+        entries++; /* "." and ".." are two */
+    }
+    if (folder != NULL) {
+        (void)closedir(folder); /* it was only read */
+    }
+    return folder != NULL && entries <= 2;
+}
+
 static enum status make_folder(const struct daemon *daemon, struct error *out_error)
 {
     const char *path = daemon->config->store.path;
@@ -264,6 +288,10 @@ static enum status make_folder(const struct daemon *daemon, struct error *out_er
         return sync_parent(path, out_error);
     }
     if (errno == EEXIST) {
+        /* Made empty for us by whoever starts us as root: it becomes the server's own. */
+        if (daemon->privileges.changes && is_empty(path)) {
+            privileges_give(&daemon->privileges, path);
+        }
         return STATUS_OK;
     }
     return error_set(out_error, status_from_errno(errno), errno, path,
@@ -354,6 +382,7 @@ static enum status start_metrics(struct daemon *daemon, struct error *out_error)
                                     .workers = daemon->workers,
                                     .worker_count = daemon->worker_count,
                                     .certificates_expire_s = &daemon->certificates_expire_s,
+                                    .sandbox = &daemon->sandbox,
                                     .started_ms =
                                         (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
     return metrics_start(&source, sockets, count, &daemon->metrics, out_error);
@@ -395,13 +424,32 @@ static enum status load_certificates(struct daemon *daemon, struct error *out_er
     return status;
 }
 
-static enum status drop_privileges(struct daemon *daemon, struct error *out_error)
+static enum status drop_privileges(struct daemon *daemon, bool demo, struct error *out_error)
 {
-    if (!daemon->privileges.changes && geteuid() == 0) {
-        log_message(LOG_LEVEL_WARNING, "root",
-                    "the server stays root, without its capabilities: set user to one of its own");
+    const struct config *config = daemon->config;
+    if (config->admin_socket[0] != '\0') {
+        make_folder_of(&daemon->privileges, config->admin_socket);
     }
-    return privileges_become(&daemon->privileges, out_error);
+    if (!daemon->privileges.changes && geteuid() == 0) {
+        log_message(LOG_LEVEL_INFO, "root",
+                    "the server goes on as root: set user to an account of its own");
+    }
+    enum status status = privileges_become(&daemon->privileges, out_error);
+    return status == STATUS_OK ? sandbox_enter(config, demo, &daemon->sandbox, out_error) : status;
+}
+
+/* The process has one log: the daemon that starts its thread ends it. */
+static atomic_flag log_taken = ATOMIC_FLAG_INIT;
+
+static void start_log(struct daemon *daemon)
+{
+    if (atomic_flag_test_and_set(&log_taken)) {
+        return;
+    }
+    daemon->owns_log = true;
+    if (log_start(STDERR_FILENO, daemon->config->log_level) != STATUS_OK) {
+        log_message(LOG_LEVEL_WARNING, "log", "no thread for the log: lines are written directly");
+    }
 }
 
 /* --- the whole --- */
@@ -434,22 +482,24 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
         status = make_folder(daemon, out_error);
     }
     if (status == STATUS_OK && demo) {
-        status = certificates_make_demo(config, out_error);
+        status = certificates_make_demo(config, &daemon->privileges, out_error);
     }
     /* Before privileges are dropped: keys may be for root's eyes only. */
     if (status == STATUS_OK) {
         status = load_certificates(daemon, out_error);
     }
     if (status == STATUS_OK) {
-        status = drop_privileges(daemon, out_error);
+        status = drop_privileges(daemon, demo, out_error);
     }
-    /* Everything below works as the server's own user. */
+    /* Everything below works as the server's own user, and every thread is made below. */
+    if (status == STATUS_OK) {
+        start_log(daemon);
+    }
     if (status == STATUS_OK) {
         status = open_store(daemon, out_error);
     }
     /* Behind the store's lock: only now it is sure that the socket is no other server's. */
     if (status == STATUS_OK && config->admin_socket[0] != '\0') {
-        make_folder_of(config->admin_socket);
         status = admin_listen(config->admin_socket, &daemon->admin_fd, out_error);
     }
     if (status == STATUS_OK && demo) {
@@ -458,6 +508,9 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
     }
     if (status == STATUS_OK) {
         status = start_workers(daemon, out_error);
+    }
+    if (status == STATUS_OK) {
+        sandbox_seal(config, &daemon->sandbox);
     }
     if (status == STATUS_OK) {
         status = start_metrics(daemon, out_error);
@@ -484,6 +537,8 @@ enum status daemon_start(const struct config *config, bool demo, struct daemon *
         return status;
     }
     log_started(daemon);
+    sandbox_log(&daemon->sandbox,
+                strcmp(loop_backend_name(daemon->workers[0]->loop), "io_uring") == 0);
     *out_daemon = daemon;
     return STATUS_OK;
 }
@@ -662,6 +717,10 @@ void daemon_stop(struct daemon **daemon)
     }
     certificates_unload(&own->certificates);
     config_free(&own->reloaded);
+    if (own->owns_log) {
+        log_stop();
+        atomic_flag_clear(&log_taken);
+    }
     free(own->bounds);
     free(own->workers);
     free(own);

@@ -3,9 +3,10 @@
  * The server as a whole: puts the pieces together in the one right order, and takes them apart in
  * the opposite one. Main thread.
  *
- * The order: descriptors and sockets first (low ports need privileges that are dropped afterwards),
- * then the store, the accounts, the demo's mail, the workers, and last what tells others that the
- * server serves.
+ * The order: descriptors, sockets and certificates first (low ports and keys need privileges that
+ * are dropped afterwards), then the sandbox, the log's thread and the store, the accounts, the
+ * demo's mail, the workers, the seal that forbids further rings, and last what tells others that
+ * the server serves.
  */
 #ifndef SERVER_DAEMON_H
 #define SERVER_DAEMON_H

@@ -236,11 +236,7 @@ static int serve(const struct config *config, const struct options *options)
     /* Before any thread is made: they all inherit it. */
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* cannot fail for a known `how` */
     (void)signal(SIGPIPE, SIG_IGN);                   /* writes say so themselves */
-    if (log_start(STDERR_FILENO, config->log_level) != STATUS_OK) {
-        log_message(LOG_LEVEL_WARNING, "log", "no thread for the log: lines are written directly");
-    }
     if (daemon_start(config, demo, &daemon, &error) != STATUS_OK) {
-        log_stop();
         return fail(&error);
     }
     daemon_print_listening(daemon, stdout);
@@ -259,7 +255,6 @@ static int serve(const struct config *config, const struct options *options)
     (void)pthread_sigmask(SIG_UNBLOCK, &signals, NULL); /* cannot fail for a known `how` */
     daemon_stop(&daemon);
     log_message(LOG_LEVEL_INFO, "stopped", "everything is on the disk");
-    log_stop();
     return EXIT_SERVED;
 }
 

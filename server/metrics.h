@@ -11,6 +11,7 @@
 #define SERVER_METRICS_H
 
 #include "server/prometheus.h"
+#include "server/sandbox.h"
 #include "server/worker.h"
 
 struct metrics;
@@ -24,6 +25,7 @@ struct metrics_source {
     unsigned worker_count;
     int64_t started_ms;                           /* UNIX time */
     const _Atomic int64_t *certificates_expire_s; /* UNIX time; 0: no certificate */
+    const struct sandbox *sandbox;
     bool draining; /* the workers' loops may be gone: only their counters are read */
 };
 

@@ -133,6 +133,18 @@ static void render_connections(const struct metrics_source *source, struct prome
     prometheus_number(page, "sent_bytes_total", "path=\"read\"", SUM_OUT(source, octets_read));
 }
 
+static void render_sandbox(const struct metrics_source *source, struct prometheus *page)
+{
+    const struct sandbox *sandbox = source->sandbox;
+    if (sandbox == NULL) {
+        return;
+    }
+    prometheus_family(page, "sandbox", "gauge", "1 for each part of the sandbox in force.");
+    prometheus_number(page, "sandbox", "part=\"privileges\"", sandbox->privileges);
+    prometheus_number(page, "sandbox", "part=\"landlock\"", sandbox->landlock > 0);
+    prometheus_number(page, "sandbox", "part=\"seccomp\"", sandbox->seccomp);
+}
+
 static void render_tls(const struct metrics_source *source, struct prometheus *page)
 {
     uint64_t kernel = SUM_OUT(source, tls_kernel);
@@ -320,6 +332,7 @@ void metrics_render(const struct metrics_source *source, struct prometheus *page
         render_loop(source, page);
     }
     render_connections(source, page);
+    render_sandbox(source, page);
     render_tls(source, page);
     render_commands(source, page);
     render_logins(source, page);

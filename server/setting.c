@@ -99,6 +99,7 @@ const size_t settings_count = sizeof settings / sizeof settings[0];
 const struct setting listener_settings[] = {
     {"listener", "protocol", SETTING_CHOICE, IN(protocol), 0, 0, NULL, "pop3|lmtp|metrics"},
     {"listener", "tls", SETTING_CHOICE, IN(tls), 0, 0, "none", "none|starttls|implicit"},
+    {"listener", "optional", SETTING_BOOL, IN(optional), 0, 0, "false", NULL},
     {"listener", "mode", SETTING_MODE, IN(unix_mode), 0, 0777, "0660", NULL},
     {"listener", "auth_plaintext", SETTING_CHOICE, IN(plaintext), 0, 0, "tls", "tls|always"},
     {"listener", "auth_apop", SETTING_BOOL, IN(policy.apop), 0, 0, "false", NULL},

@@ -242,6 +242,9 @@ static void *worker_main(void *argument)
 {
     struct worker *worker = argument;
     struct worker_thread *thread = worker->own;
+    char name[16]; /* octets with NUL; the kernel's limit */
+    (void)snprintf(name, sizeof name, "worker-%u", worker->index); /* cutting it is harmless */
+    (void)pthread_setname_np(pthread_self(), name); /* for people; its own: others' are files */
     thread->status = worker_open(worker, thread->start, &thread->error);
     bool open = thread->status == STATUS_OK;
     (void)sem_post(&thread->started); /* cannot overflow: posted once */
@@ -299,11 +302,6 @@ static int create_thread(struct worker *worker)
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* fails only for an unknown `how` */
     int failure = pthread_create(&worker->thread, NULL, worker_main, worker);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL); /* see above */
-    if (failure == 0) {
-        char name[16]; /* octets with NUL; the kernel's limit */
-        (void)snprintf(name, sizeof name, "worker-%u", worker->index); /* cutting it is harmless */
-        (void)pthread_setname_np(worker->thread, name);                /* for people only */
-    }
     return failure;
 }
 

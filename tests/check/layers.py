@@ -33,6 +33,7 @@ OWNERS = {
     "confuse.h": ("server/config",),
     "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
+    "seccomp.h": ("server/syscall_filter",),
     "argp.h": ("server/restante", "server/main", "bench/restante_bench"),
     "criterion/": ("tests/unit/",),
 }
