@@ -364,7 +364,10 @@ static void send_extent(struct conn *conn)
     const struct sendq_extent *extent = sendq_front_extent(&conn->output);
     size_t piece = extent->length < CONN_PIECE_MAX ? (size_t)extent->length : CONN_PIECE_MAX;
     size_t warm = warm_length(extent->fd, extent->offset, piece);
-    if (warm > 0) {
+    if (warm > 0 && conn->own.tls != NULL) {
+        loop_send_file_encrypted(conn->host->loop, &conn->own.send, conn->fd, extent->fd,
+                                 extent->offset, warm);
+    } else if (warm > 0) {
         loop_send_file(conn->host->loop, &conn->own.send, conn->fd, extent->fd, extent->offset,
                        warm);
     } else {

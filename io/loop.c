@@ -6,6 +6,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -442,15 +444,36 @@ void loop_send(struct loop *loop, struct loop_op *op, int fd, const struct iovec
     loop->backend->submit_send(loop, op, &parts);
 }
 
-void loop_send_file(struct loop *loop, struct loop_op *op, int fd, int file_fd, uint64_t offset,
-                    size_t length)
+static void begin_send_file(struct loop *loop, struct loop_op *op, int fd, int file_fd,
+                            uint64_t offset, size_t length)
 {
     assert(length > 0 && offset <= INT64_MAX);
     begin(loop, op, LOOP_OP_SEND_FILE, fd);
     op->own.file_fd = file_fd;
     op->own.file.offset = offset;
     op->own.file.length = length < LOOP_SEND_FILE_MAX ? length : LOOP_SEND_FILE_MAX;
+}
+
+void loop_send_file(struct loop *loop, struct loop_op *op, int fd, int file_fd, uint64_t offset,
+                    size_t length)
+{
+    begin_send_file(loop, op, fd, file_fd, offset, length);
     loop->backend->submit(loop, op);
+}
+
+void loop_send_file_encrypted(struct loop *loop, struct loop_op *op, int fd, int file_fd,
+                              uint64_t offset, size_t length)
+{
+    begin_send_file(loop, op, fd, file_fd, offset, length);
+    op->own.mode = LOOP_SEND_FILE_PUSHED;
+    loop->backend->submit(loop, op);
+}
+
+/* Setting the option, also when it is set, sends what is queued, however little. */
+static void push_queued(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* best effort */
 }
 
 bool loop_try_send_file(struct loop *loop, struct loop_op *op)
@@ -467,6 +490,9 @@ bool loop_try_send_file(struct loop *loop, struct loop_op *op)
     } else if (errno != EAGAIN) {
         loop_op_complete(loop, op, status_from_errno(errno), 0);
     } else {
+        if (op->own.mode == LOOP_SEND_FILE_PUSHED) {
+            push_queued(op->own.fd);
+        }
         return false;
     }
     return true;

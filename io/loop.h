@@ -174,6 +174,12 @@ void loop_send(struct loop *loop, struct loop_op *op, int fd, const struct iovec
 void loop_send_file(struct loop *loop, struct loop_op *op, int fd, int file_fd, uint64_t offset,
                     size_t length);
 
+/* The same on a socket for which the kernel encrypts. A full one is pushed before it is waited for:
+ * up to Linux 6.4 a sendfile(2) that is cut short under kernel TLS leaves whole records queued and
+ * starts nothing that would send them, so that room would never come. */
+void loop_send_file_encrypted(struct loop *loop, struct loop_op *op, int fd, int file_fd,
+                              uint64_t offset, size_t length);
+
 /* Waits, in the place of a receive, until the peer of `fd` is gone: STATUS_RESET after a reset (or
  * a close of a UNIX peer), STATUS_EOF when it has sent FIN (it may still read). Takes no input. For
  * connections that do not want input now but must not outlive their peer. */

@@ -34,6 +34,8 @@ enum {
     LOOP_FLAG_BACKEND = 4
 };
 
+enum { LOOP_SEND_FILE_PUSHED = 1 }; /* own.mode of a send_file */
+
 /* What a send is made of while it is being submitted. */
 struct loop_send_parts {
     const struct iovec *iov;
