@@ -22,6 +22,7 @@ class Oracle:
         self.octets = {}  # number -> the message as it was sent
         self.uidls = {}  # number -> UIDL, once it was seen
         self.numbers = {}  # UIDL -> number
+        self.acknowledged = self.removed = 0  # figures for the report
 
     def sending(self, number, octets):
         with self.lock:
@@ -33,6 +34,7 @@ class Oracle:
         before.
         """
         with self.lock:
+            self.acknowledged += 1
             if self.states[number] == SENT:
                 self.states[number] = THERE
 
@@ -44,6 +46,7 @@ class Oracle:
 
     def deleted(self, numbers):
         with self.lock:
+            self.removed += len(numbers)
             for number in numbers:
                 self.states[number] = GONE
 

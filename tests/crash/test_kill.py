@@ -15,7 +15,7 @@ from harness.messages import crlf, stuff, without_trace
 from harness.pop3 import Pop3
 from harness.server import PASSWORD, Server
 
-ROUNDS = 300 if settings.LONG else 20
+ROUNDS = 1000 if settings.LONG else 20
 USERS = 6
 NUMBER = re.compile(rb"^X-Number: (\d+)\r$", re.M)
 
@@ -131,8 +131,8 @@ class Killer(unittest.TestCase):
         self.guard = threading.Lock()
         self.counter = itertools.count(1)
         self.problems = []
-        # A short checkpoint interval puts crashes between the log and the index, too.
-        server = Server(options=["store.checkpoint_interval=200ms", "store.segment_size=4M"])
+        # Checkpoints all the time put crashes between the log and the index, too.
+        server = Server(options=["store.checkpoint_interval=20ms", "store.segment_size=1M"])
         self.addCleanup(server.clean)
         server.start()
         users = [server.new_user() for _ in range(USERS)]
@@ -145,8 +145,12 @@ class Killer(unittest.TestCase):
                 self.fail(f"round {number}, seed {settings.SEED}: {problem}\n{server.report()}")
         self.assertEqual(self.problems, [])
         sent = next(self.counter) - 1
+        delivered = sum(oracle.acknowledged for oracle in self.oracles.values())
+        deleted = sum(oracle.removed for oracle in self.oracles.values())
         print(
-            f"# kill: {ROUNDS} kills, {sent} messages sent, slowest restart {max(restarts):.3f} s"
+            f"# kill: seed {settings.SEED}, {ROUNDS} kills, {sent} messages sent, {delivered} "
+            f"deliveries and {deleted} deletions acknowledged, slowest restart "
+            f"{max(restarts):.3f} s"
         )
         self.assertGreater(sent, ROUNDS)
         if not settings.SANITIZED:
