@@ -44,6 +44,7 @@ SYSTEM = {
     "assert.h",
     "ctype.h",
     "dirent.h",
+    "dlfcn.h",
     "endian.h",
     "err.h",
     "errno.h",

@@ -27,7 +27,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define STATES_SHORT 400 /* states tried when nobody asks for more */
 #else
-#define STATES_SHORT 3000
+#define STATES_SHORT 2000
 #endif
 
 struct plan {

@@ -20,9 +20,13 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define RUN_LIMIT_S 60  /* a run that takes longer hangs */
-#define RUNS_SHORT  40  /* of each scenario and mode, when nobody asks for all */
-#define FAULTS_MAX  256 /* descriptors or threads left: counted up to this */
+#define RUN_LIMIT_S 60 /* a run that takes longer hangs */
+#ifdef __SANITIZE_ADDRESS__
+#define RUNS_SHORT 20 /* of each scenario and mode, when nobody asks for all */
+#else
+#define RUNS_SHORT 40
+#endif
+#define FAULTS_MAX 256 /* descriptors or threads left: counted up to this */
 
 /* Shared with the child that runs. */
 struct progress {

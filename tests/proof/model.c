@@ -21,7 +21,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define SEEDS_SHORT 60 /* seeds run when nobody asks for more */
 #else
-#define SEEDS_SHORT 600
+#define SEEDS_SHORT 400
 #endif
 
 /* A session that stays open while others change its maildrop: nothing of it may change. */

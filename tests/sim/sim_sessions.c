@@ -23,7 +23,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define SEEDS_SHORT 300 /* seeds run when nobody asks for more */
 #else
-#define SEEDS_SHORT 1500
+#define SEEDS_SHORT 1000
 #endif
 
 static struct sim_counters total;

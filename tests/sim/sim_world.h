@@ -47,7 +47,7 @@ struct sim_socket *sim_world_connect(struct worker_listener *listener);
 
 void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Whether `wire` (with the trace headers in front) is that message; NULL when it is none of ours. */
+/* Which message `wire` is, with the trace headers in front; NULL: none of ours, or changed. */
 struct ledger_message *sim_recognise(const char *wire, size_t length);
 
 #endif
