@@ -65,6 +65,7 @@ def all_jobs(work, slots, long):
             environment={"RESTANTE_LONG": "1" if long else ""},
         ),
         python_job("interop", "interop", work, long=long),
+        python_job("vm", "vm", work, long=long),
         programs_job("proof", "proof", work, "plain", long=long),
         programs_job("asan-proof", "proof", work, "asan"),
         programs_job("asan-unit", "unit", work, "asan"),
