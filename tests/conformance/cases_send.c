@@ -65,6 +65,7 @@ struct transfer {
     int fd, file; /* file: -1 for memory */
     const uint8_t *data;
     size_t length, sent;
+    bool encrypted; /* the file is sent as where the kernel encrypts */
 };
 
 static void send_next(struct probe *probe)
@@ -81,7 +82,10 @@ static void send_next(struct probe *probe)
         return;
     }
     probe->submitted++;
-    if (transfer->file >= 0) {
+    if (transfer->file >= 0 && transfer->encrypted) {
+        loop_send_file_encrypted(probe->setup->loop, &probe->op, transfer->fd, transfer->file,
+                                 transfer->sent, left);
+    } else if (transfer->file >= 0) {
         loop_send_file(probe->setup->loop, &probe->op, transfer->fd, transfer->file, transfer->sent,
                        left);
     } else {
@@ -135,11 +139,12 @@ static void a_full_socket_is_waited_for(struct setup *setup)
 static void a_large_file_reaches_a_slow_reader_whole(struct setup *setup)
 {
     int file = pattern_file(LARGE);
-    for (unsigned round = 0; round < 2; round++) {
+    for (unsigned round = 0; round < 4; round++) {
         int fds[2];
-        (round == 0 ? tcp_pair : unix_pair)(fds);
+        (round % 2 == 0 ? tcp_pair : unix_pair)(fds);
         small_buffers(fds);
-        struct transfer transfer = {.fd = fds[0], .file = file, .length = LARGE};
+        struct transfer transfer = {
+            .fd = fds[0], .file = file, .length = LARGE, .encrypted = round >= 2};
         transfer_slowly(setup, &transfer, fds);
         close_both(setup, fds);
     }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual machine that boots Debian's kernel with an initial file system made here, runs one shell
-script and switches itself off.
+"""A virtual machine that boots Debian's kernel with an initial file system made here, runs one
+shell script and switches itself off.
 
 Emulated, not accelerated: ten to thirty times slower than the machine, so nothing is ever timed.
 """
@@ -49,7 +49,7 @@ def packages():
 
 
 def fetch(folder):
-    """Downloads the kernel and busybox, and unpacks them; they are not installed. Kept in `folder`."""
+    """Downloads the kernel and busybox and unpacks them into `folder`, where they are kept."""
     if shutil.which(QEMU) is None:
         raise Missing(f"{QEMU} is not installed (package qemu-system-x86)")
     for tool in ("apt-get", "dpkg-deb", "cpio"):
@@ -63,7 +63,8 @@ def fetch(folder):
         new = pathlib.Path(name) / "root"
         new.mkdir()
         try:
-            run("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *packages(), cwd=name)
+            download = "apt-get download -qq -o APT::Sandbox::User=root".split()
+            run(*download, *packages(), cwd=name)
             for package in pathlib.Path(name).glob("*.deb"):
                 run("dpkg-deb", "-x", str(package), str(new))
         except subprocess.CalledProcessError as error:
