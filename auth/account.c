@@ -559,12 +559,21 @@ enum status account_master_remove(struct account_db *db, const char *name, struc
     return remove_in(db, db->masters, name, out_error);
 }
 
-/* --- credentials -------------------------------------------------------------------------------
- */
+/* --- credentials --- */
+
+/* Whether PASS can carry it: a command line holds no line end and no NUL. */
+static bool can_be_sent(const char *password, size_t length)
+{
+    return length <= AUTH_CRYPT_MAX && memchr(password, '\0', length) == NULL &&
+           memchr(password, '\r', length) == NULL && memchr(password, '\n', length) == NULL;
+}
 
 enum status account_set_password(struct account *account, const char *password, size_t length)
 {
     struct account_credential made;
+    if (!can_be_sent(password, length)) {
+        return STATUS_INVALID;
+    }
     enum status status = password_make(password, length, made.text, sizeof made.text);
     if (status != STATUS_OK) {
         return status;

@@ -108,7 +108,7 @@ account_master_each(struct account_db *db, const char *after,
 
 /* Replaces the credentials by those that `user add` and `passwd` store: yescrypt and SCRAM keys.
  * Slow (tens of milliseconds): never on a worker. STATUS_INVALID for an empty or over-long
- * password, and for one with NUL in it. */
+ * password, and for one with a NUL or a line end in it. */
 MUST_CHECK enum status account_set_password(struct account *account, const char *password,
                                             size_t length);
 /* Replaces them by a ready "{SCHEME}data" credential (imports; no braces means {CRYPT}).

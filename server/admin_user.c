@@ -39,9 +39,10 @@ static bool read_secret(struct admin_request *request)
                      request->identity.name);
         return false;
     case STATUS_INVALID:
-        admin_refuse(request, status,
-                     "%s: a password has 1 to %d octets, a hash a form of its scheme",
-                     request->identity.name, AUTH_PASSWORD_MAX);
+        admin_refuse(
+            request, status,
+            "%s: a password has 1 to %d octets and no line end, a hash a form of its scheme",
+            request->identity.name, AUTH_CRYPT_MAX);
         return false;
     default:
         admin_refuse(request, status, "%s: the password could not be hashed",

@@ -119,8 +119,9 @@ static enum status demo_directory(const char *wanted, char **out_path, struct er
     char temporary[] = "/tmp/restante-demo-XXXXXX";
     const char *path = wanted != NULL ? wanted : mkdtemp(temporary);
     if (path == NULL || (wanted != NULL && mkdir(wanted, 0700) != 0 && errno != EEXIST)) {
-        return error_set(out_error, status_from_errno(errno), errno, path != NULL ? path : "/tmp",
-                         "the demo's folder cannot be made");
+        return error_set(
+            out_error, status_from_errno(errno), errno, path != NULL ? path : "/tmp",
+            "the demo's folder cannot be made: name one that you may write to, with --dir");
     }
     char *absolute = realpath(path, NULL);
     if (absolute == NULL) {

@@ -270,7 +270,8 @@ enum status disk_mkdir(struct disk *disk, const char *path, mode_t mode, struct 
     if (errno == EEXIST && stat(path, &found) == 0 && S_ISDIR(found.st_mode)) {
         return STATUS_OK;
     }
-    return failed(out_error, path, "cannot make the directory");
+    return failed(out_error, path,
+                  "cannot make the directory: the one above must be there, writable by this user");
 }
 
 static enum status write_new_file(struct disk *disk, const char *path, const void *data,

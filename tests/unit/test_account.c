@@ -190,6 +190,13 @@ Test(account, stores_yescrypt_and_scram_for_a_password)
         cr_expect_eq(password_verify(account.credentials[i].text, "s e", 3), STATUS_OK);
     }
     cr_expect_eq(account_set_password(&account, "", 0), STATUS_INVALID);
+    char longest[AUTH_CRYPT_MAX + 1];
+    memset(longest, 'p', sizeof longest);
+    cr_expect_eq(account_set_password(&account, longest, sizeof longest), STATUS_INVALID);
+    cr_expect_eq(account_set_password(&account, "a\rb", 3), STATUS_INVALID);
+    cr_expect_eq(account_set_password(&account, "a\nb", 3), STATUS_INVALID);
+    cr_expect_eq(account_set_password(&account, "a\0b", 3), STATUS_INVALID);
+    cr_expect_eq(account_set_password(&account, longest, AUTH_CRYPT_MAX), STATUS_OK);
     cr_expect_eq(account.credential_count, 3); /* untouched */
 }
 
