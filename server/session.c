@@ -29,8 +29,7 @@ static void count_command(struct session *session, const struct command *row, bo
     struct worker_counters *counters = &session->worker->counters;
     assert(index < WORKER_COMMANDS_MAX);
     counter_add(ok ? &counters->commands_ok[index] : &counters->commands_failed[index], 1);
-    /* A good STLS is no sign of good will: what was done wrong before it still counts. */
-    if (ok && !session->securing) {
+    if (ok) {
         session->bad_commands = 0;
     }
 }
