@@ -466,7 +466,6 @@ Test(auth_login_settings, a_database_that_never_answers_is_not_waited_for)
 {
     struct late_passdb late = {.passdb = {&late_ops}};
     stage_open(&stage, &(struct auth_config){.default_domain = "x",
-                                             .hash_queue_max = 4,
                                              .sources = STAGE_ONLY(&late.passdb),
                                              .source_count = 1});
     struct probe probe = {0};
