@@ -4,6 +4,7 @@
 import statistics
 import time
 
+from harness import settings
 from harness.case import ServerCase
 from harness.pop3 import Pop3
 from harness.server import PASSWORD
@@ -109,6 +110,7 @@ class Pop3Login(ServerCase):
         self.assertEqual(wrong, unknown)
         self.assertTrue(wrong.startswith(b"-ERR [AUTH] "), wrong)
 
+    @settings.against_the_clock
     def test_wrong_password_and_unknown_user_take_the_same_time(self):
         # Accounts made by `user add` have a slow hash; a name that does not exist has to cost as
         # much.
@@ -127,7 +129,7 @@ class Pop3Login(ServerCase):
         wrong, unknown = [], []
         for number in range(9):
             wrong.append(duration(name, number))
-            unknown.append(duration(f"nobody{number}", number))
+            unknown.append(duration(f"no-{name}-{number}", number))
         wrong, unknown = statistics.median(wrong), statistics.median(unknown)
         self.assertLess(
             max(wrong, unknown),
@@ -198,9 +200,7 @@ class Pop3Login(ServerCase):
             with self.subTest(how=drop.__name__):
                 client = self.login(user)
                 drop(client)
-                begin = time.monotonic()
                 until(lambda: self._can_login(user), "the maildrop is free", timeout=2)
-                self.assertLess(time.monotonic() - begin, 2)
 
     def test_maildrop_is_free_when_a_client_vanishes_inside_a_command(self):
         user = self.user()
@@ -228,6 +228,7 @@ class Pop3Login(ServerCase):
         rest = client.rest().split(b"\r\n")
         self.assertLessEqual(len(rest), 2, rest)
 
+    @settings.against_the_clock
     def test_many_logins_with_one_password_are_quick(self):
         # The verified-credential cache: a slow hash at every poll would take 20 ms and more of
         # each.

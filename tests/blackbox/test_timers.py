@@ -17,6 +17,7 @@ class IdleClock(ServerCase):
         client = self.login(self.user())
         self.assertEqual(client.rest(), b"")
 
+    @settings.against_the_clock
     def test_an_idle_session_removes_nothing(self):
         user = self.user()
         self.deliver(user, sample(1))
@@ -39,6 +40,7 @@ class IdleClock(ServerCase):
             return
         self.assertLess(time.monotonic() - begin, settings.seconds(8))
 
+    @settings.against_the_clock
     def test_any_command_starts_the_clock_again(self):
         client = self.login(self.user())
         for command in ("NOOP", "STAT", "NONSENSE", "CAPA", "NOOP"):
@@ -48,6 +50,7 @@ class IdleClock(ServerCase):
                 client.block()
         self.assertEqual(client.rest(), b"")
 
+    @settings.against_the_clock
     def test_a_slow_download_is_not_idle(self):
         # Larger than what the kernel holds for a connection, so that the server waits for us.
         line = b"x" * 8190 + b"\r\n"
@@ -65,6 +68,7 @@ class IdleClock(ServerCase):
         check_stored(unstuff(client.block()), message)
         client.ok("NOOP")
 
+    @settings.against_the_clock
     def test_what_the_kernel_still_holds_for_a_slow_reader_is_not_idle(self):
         # Small enough that the server's socket takes all of it at once, too much for ours.
         message = b"Subject: held\r\n\r\n" + (b"y" * 1022 + b"\r\n") * 300
@@ -112,6 +116,7 @@ class LoginClock(ServerCase):
             client.line()
             self.assertEqual(client.rest(), b"")
 
+    @settings.against_the_clock
     def test_a_session_that_is_logged_in_lives_on(self):
         client = self.login(self.user())
         self.assertTrue(client.quiet_for(1.6))

@@ -8,13 +8,16 @@ from runner.jobs import Job
 PYTHON = [sys.executable, "-B", "-u", "-m"]
 BACK_ENDS = ("io_uring", "epoll")
 
+# A limit ends what hangs; how busy the machine is, is not its business.
+PATIENCE = 3
+
 
 def build_job(kind, work, slots):
     return Job(
         f"build-{kind}",
         PYTHON + ["runner.builds", kind, str(work / kind)],
         slots=slots,
-        limit_s=900,
+        limit_s=PATIENCE * 600,
         suite=False,
     )
 
@@ -26,7 +29,7 @@ def python_job(name, package, work, kind="plain", io="auto", long=False, limit_s
         name,
         PYTHON + ["runner.pyunit", package],
         needs=[f"build-{kind}"],
-        limit_s=7200 if long else limit_s,
+        limit_s=7200 if long else PATIENCE * limit_s,
         environment={
             "RESTANTE_BUILD": str(work / kind),
             "RESTANTE_IO": io,
@@ -42,7 +45,7 @@ def programs_job(name, suite, work, kind, long=False, limit_s=300):
         name,
         PYTHON + ["runner.programs", str(work / kind), suite],
         needs=[f"build-{kind}"],
-        limit_s=7200 if long else limit_s,
+        limit_s=7200 if long else PATIENCE * limit_s,
         environment={"RESTANTE_LONG": "1" if long else ""},
     )
 
@@ -50,7 +53,7 @@ def programs_job(name, suite, work, kind, long=False, limit_s=300):
 def all_jobs(work, slots, long):
     """Every job in the order in which they are started: the builds, then long suites first."""
     jobs = [build_job(kind, work, slots) for kind in ("plain", "asan", "tsan", "fuzz")]
-    jobs.append(Job("check", PYTHON + ["check"], limit_s=60))
+    jobs.append(Job("check", PYTHON + ["check"], limit_s=PATIENCE * 60))
     for io in BACK_ENDS:
         jobs.append(python_job(f"asan-blackbox-{io}", "blackbox", work, "asan", io, limit_s=400))
     for io in BACK_ENDS:
@@ -61,7 +64,7 @@ def all_jobs(work, slots, long):
             "fuzz",
             PYTHON + ["fuzz.drive", str(work / "fuzz")],
             needs=["build-fuzz"],
-            limit_s=7200 if long else 200,
+            limit_s=7200 if long else PATIENCE * 200,
             environment={"RESTANTE_LONG": "1" if long else ""},
         ),
         python_job("interop", "interop", work, long=long),
