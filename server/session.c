@@ -491,6 +491,7 @@ static uint32_t shorter_timeout_ms(const struct session *session)
  * It may also be a reply that is out a moment later: the next look is not after the idle time. */
 static void look_for_stall(struct session *session, int64_t now_ms)
 {
+    session->draining = true;
     uint64_t taken = conn_octets_sent(&session->conn) - conn_unacknowledged(&session->conn);
     if (taken != session->progress_octets) {
         session->progress_octets = taken;
@@ -514,6 +515,11 @@ static void on_idle_due(struct deadline *deadline)
         conn_unacknowledged(&session->conn) > 0) {
         look_for_stall(session, now_ms);
         return;
+    }
+    if (session->draining) {
+        /* The peer took the last of it since the last look: that, too, was a sign of life. */
+        session->draining = false;
+        session->active_ms = now_ms;
     }
     uint32_t shorter_ms = shorter_timeout_ms(session);
     if (session->closing || session->waiting) {

@@ -98,6 +98,7 @@ struct session {
     bool failed;                   /* the present command's reply is an error; reply.c sets it */
     bool waiting;                  /* a handler said WAIT */
     bool producing;                /* a handler said MORE */
+    bool draining;                 /* output was on its way when last looked at */
     bool asking;                   /* a handler said ASK */
     bool securing;                 /* session_start_tls was called, on_secure has not come */
     bool closing;                  /* no further command */

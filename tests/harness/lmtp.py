@@ -96,6 +96,7 @@ class Lmtp(Wire):
     def deliver_many(self, recipient, contents, sender="sender@client.test"):
         """Delivers messages one after the other with the whole envelope of each in one packet."""
         for content in contents:
+            octets = stuff(content) + b".\r\n"  # first: the server need not wait for that
             self.send(
                 b"MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n"
                 % (sender.encode(), recipient.encode())
@@ -103,6 +104,6 @@ class Lmtp(Wire):
             for code in (250, 250, 354):
                 reply = self.reply()
                 assert reply.code == code, reply
-            self.send(stuff(content) + b".\r\n")
+            self.send(octets)
             reply = self.reply()
             assert reply.code == 250, reply

@@ -17,12 +17,12 @@ def crlf(text):
 def stuff(content):
     """Dot-stuffed by CRLF lines; the content has to end with CRLF or be empty."""
     assert content == b"" or content.endswith(b"\r\n"), content[-20:]
-    return re.sub(rb"(^|\r\n)\.", rb"\1..", content)
+    return (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
 
 
 def unstuff(block):
     """A block as a client reads it: one leading dot of each CRLF line is dropped."""
-    return re.sub(rb"(^|\r\n)\.", rb"\1", block)
+    return (b"\r\n" + block).replace(b"\r\n.", b"\r\n")[2:]
 
 
 def end_lines(content):
