@@ -20,18 +20,24 @@ static struct kv_bytes bytes_of(const void *data, size_t length)
 
 static enum status open_tables(struct index *index, struct error *out_error)
 {
+    /* Rows of `messages` and the state bring a check of their own. */
     struct {
         const char *name;
         unsigned *table;
+        enum status (*open)(struct kv *, const char *, unsigned *, struct error *);
     } tables[] = {
-        {"meta", &index->tables.meta},         {"drops", &index->tables.drops},
-        {"messages", &index->tables.messages}, {"segments", &index->tables.segments},
-        {"blobs", &index->tables.blobs},       {"uidls", &index->tables.uidls},
-        {"removed", &index->tables.removed},   {"tombstones", &index->tables.tombstones},
+        {"meta", &index->tables.meta, kv_table},
+        {"messages", &index->tables.messages, kv_table},
+        {"drops", &index->tables.drops, kv_table_checked},
+        {"segments", &index->tables.segments, kv_table_checked},
+        {"blobs", &index->tables.blobs, kv_table_checked},
+        {"uidls", &index->tables.uidls, kv_table_checked},
+        {"removed", &index->tables.removed, kv_table_checked},
+        {"tombstones", &index->tables.tombstones, kv_table_checked},
     };
     enum status status = STATUS_OK;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0] && status == STATUS_OK; i++) {
-        status = kv_table(index->kv, tables[i].name, tables[i].table, out_error);
+        status = tables[i].open(index->kv, tables[i].name, tables[i].table, out_error);
     }
     return status;
 }
@@ -82,7 +88,8 @@ enum status index_open(const struct index_config *config, struct index **out_ind
     struct kv_config kv = {.path = config->path,
                            .map_size = config->map_size,
                            .tables_max = INDEX_TABLES_MAX,
-                           .mode = 0600};
+                           .mode = 0600,
+                           .is_sound = index_pair_is_sound};
     enum status status = kv_open(&kv, &index->kv, out_error);
     if (status == STATUS_OK) {
         status = open_tables(index, out_error);

@@ -21,7 +21,7 @@
 struct index;
 struct kv_numbers;
 
-#define INDEX_VERSION 1 /* another one: rebuild */
+#define INDEX_VERSION 2 /* another one: rebuild */
 
 struct index_config {
     const char *path;         /* an existing directory, empty for a new index */

@@ -177,6 +177,20 @@ enum status index_decode_state(struct kv_bytes value, struct index_state *out_st
     return STATUS_OK;
 }
 
+bool index_pair_is_sound(const char *table, struct kv_bytes key, struct kv_bytes value)
+{
+    struct message_entry entry;
+    struct index_state state;
+    if (strcmp(table, "messages") == 0) {
+        return index_decode_message(key, value, &entry) == STATUS_OK;
+    }
+    if (strcmp(table, "meta") != 0) {
+        return kv_pair_is_sound(key, value);
+    }
+    /* The identity is compared whole when the index is opened. */
+    return key.length == 8 || index_decode_state(value, &state) == STATUS_OK;
+}
+
 enum status index_read_state(struct index *index, struct kv_txn *txn, struct index_state *out_state)
 {
     struct kv_bytes value;

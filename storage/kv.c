@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LMDB 0.9.24's own dangers, and what is done about them here: a file shorter than its meta page
- * says is a SIGBUS at the first touch (checked at open); a MDB_TXN is bound to a thread unless
+ * LMDB 0.9.24's own dangers, and what is done about them here: a damaged page ends the process (all
+ * are checked at open); a file shorter than its meta page says is a SIGBUS at the first touch (the
+ * same); a MDB_TXN is bound to a thread unless
  * NOTLS is set (always set); a slot of a dead reader keeps every page it saw (cleared at open and
  * by the checkpointer); a new file begins with two pages that nobody syncs, so that a crash then
  * leaves something that is no LMDB file for ever (made under another name, synced, renamed), and
@@ -9,10 +10,15 @@
  */
 #include "storage/kv.h"
 
+#include "storage/bytes.h"
+#include "storage/checksum.h"
 #include "storage/disk.h"
+#include "storage/kv_check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +26,7 @@
 
 struct kv {
     MDB_env *env;
+    _Atomic uint64_t checked; /* a bit for each table whose values have a check */
 };
 
 /* A transaction and a cursor are LMDB's own, seen through a name of ours: no allocation is added.
@@ -81,34 +88,40 @@ static enum status fail(struct error *out_error, int code, const char *path, con
                      mdb_strerror(code));
 }
 
-/* A file that ends before its last used page is damaged; a mapped read behind its end is a SIGBUS.
- */
-static enum status check_length(struct kv *kv, const char *path, struct error *out_error)
+/* --- what is in the file --- */
+
+static bool is_sound(void *owner, const char *table, struct kv_bytes key, struct kv_bytes value)
 {
-    MDB_envinfo info;
-    MDB_stat stat;
-    mdb_filehandle_t fd;
-    struct stat file;
-    int code = mdb_env_info(kv->env, &info);
-    if (code == MDB_SUCCESS) {
-        code = mdb_env_stat(kv->env, &stat);
+    const struct kv_config *config = owner;
+    return config->is_sound == NULL || config->is_sound(table, key, value);
+}
+
+/* Before LMDB sees it: no descriptor of ours may be closed while it has the file open. */
+static enum status check_file(const struct kv_config *config, const char *path,
+                              struct error *out_error)
+{
+    struct kv_check_request request = {
+        .fd = -1, .is_sound = is_sound, .owner = (void *)(uintptr_t)config};
+    struct kv_check_result result = {0};
+    uint64_t size = 0;
+    enum status status = disk_open(disk_real(), path, O_RDONLY, 0, &request.fd, out_error);
+    if (status == STATUS_OK) {
+        status = disk_file_size(request.fd, &size, out_error);
     }
-    if (code == MDB_SUCCESS) {
-        code = mdb_env_get_fd(kv->env, &fd);
+    if (status == STATUS_OK) {
+        request.branches_only = size > KV_CHECK_OPEN_MAX;
+        if (!request.branches_only) {
+            (void)posix_fadvise(request.fd, 0, 0, POSIX_FADV_WILLNEED); /* a hint, as all advice */
+        }
+        status = kv_check(&request, &result, out_error);
     }
-    if (code == MDB_SUCCESS && fstat(fd, &file) != 0) {
-        code = errno;
+    disk_close(disk_real(), &request.fd);
+    if (status == STATUS_OK && result.damaged > 0) {
+        status = error_set(out_error, STATUS_CORRUPT, 0, path,
+                           "the database is damaged at page %llu: %s",
+                           (unsigned long long)result.first_page, result.text);
     }
-    if (code != MDB_SUCCESS) {
-        return fail(out_error, code, path, "looking at the database");
-    }
-    uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
-    if ((uint64_t)file.st_size < needed) {
-        return error_set(out_error, STATUS_CORRUPT, 0, path,
-                         "the database file has %llu octets and should have %llu",
-                         (unsigned long long)file.st_size, (unsigned long long)needed);
-    }
-    return STATUS_OK;
+    return status;
 }
 
 /* --- making one --- */
@@ -177,6 +190,9 @@ static int open_env(struct kv *kv, const struct kv_config *config)
     unsigned readers = config->readers_max != 0 ? config->readers_max : KV_READERS_DEFAULT;
     int code = mdb_env_create(&kv->env);
     if (code == MDB_SUCCESS) {
+        code = mdb_env_set_userctx(kv->env, kv);
+    }
+    if (code == MDB_SUCCESS) {
         code = mdb_env_set_mapsize(kv->env, config->map_size);
     }
     if (code == MDB_SUCCESS) {
@@ -203,8 +219,13 @@ enum status kv_open(const struct kv_config *config, struct kv **out_kv, struct e
         status = sync_names(config, out_error);
     }
     if (status == STATUS_OK) {
+        char path[PATH_LENGTH];
+        (void)snprintf(path, sizeof path, "%s/data.mdb", config->path); /* fits: see make() */
+        status = check_file(config, path, out_error);
+    }
+    if (status == STATUS_OK) {
         int code = open_env(kv, config);
-        status = code == MDB_SUCCESS ? check_length(kv, config->path, out_error)
+        status = code == MDB_SUCCESS ? STATUS_OK
                                      : fail(out_error, code, config->path, "opening a database");
     }
     if (status == STATUS_OK) {
@@ -250,6 +271,63 @@ enum status kv_table(struct kv *kv, const char *name, unsigned *out_table, struc
     *out_table = dbi;
     return STATUS_OK;
 }
+
+enum status kv_table_checked(struct kv *kv, const char *name, unsigned *out_table,
+                             struct error *out_error)
+{
+    unsigned table = 0;
+    enum status status = kv_table(kv, name, &table, out_error);
+    if (status == STATUS_OK && table >= 64) {
+        status = error_set(out_error, STATUS_LIMIT, 0, name, "too many tables");
+    }
+    if (status == STATUS_OK) {
+        atomic_fetch_or(&kv->checked, 1ull << table);
+        *out_table = table;
+    }
+    return status;
+}
+
+/* --- checks of values --- */
+
+static uint32_t check_of(const void *key, size_t key_length, const void *value, size_t length)
+{
+    uint64_t mixed = checksum_body(key, key_length) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)((checksum_body(value, length) ^ mixed) >> 32);
+}
+
+bool kv_pair_is_sound(struct kv_bytes key, struct kv_bytes value)
+{
+    if (value.length < KV_CHECK_SIZE) {
+        return false;
+    }
+    size_t length = value.length - KV_CHECK_SIZE;
+    return bytes_get32((const uint8_t *)value.data + length) ==
+           check_of(key.data, key.length, value.data, length);
+}
+
+static bool is_checked(MDB_txn *txn, unsigned table)
+{
+    const struct kv *kv = mdb_env_get_userctx(mdb_txn_env(txn));
+    return table < 64 && (atomic_load_explicit(&kv->checked, memory_order_relaxed) >> table & 1);
+}
+
+/* What is read, without its check; STATUS_CORRUPT when that does not match. */
+static enum status take_value(MDB_txn *txn, unsigned table, MDB_val key, MDB_val value,
+                              struct kv_bytes *out_value)
+{
+    struct kv_bytes own_key = {.data = key.mv_data, .length = key.mv_size};
+    struct kv_bytes own = {.data = value.mv_data, .length = value.mv_size};
+    if (is_checked(txn, table)) {
+        if (!kv_pair_is_sound(own_key, own)) {
+            return STATUS_CORRUPT;
+        }
+        own.length -= KV_CHECK_SIZE;
+    }
+    *out_value = own;
+    return STATUS_OK;
+}
+
+/* --- transactions --- */
 
 static enum status begin(struct kv *kv, unsigned flags, struct kv_txn **out_txn)
 {
@@ -305,15 +383,24 @@ enum status kv_get(struct kv_txn *txn, unsigned table, struct kv_bytes key,
     if (code != MDB_SUCCESS) {
         return map_error(code);
     }
-    *out_value = (struct kv_bytes){.data = value.mv_data, .length = value.mv_size};
-    return STATUS_OK;
+    return take_value(real_txn(txn), table, real_key, value, out_value);
 }
 
 static enum status put(struct kv_txn *txn, unsigned table, struct kv_bytes key,
                        struct kv_bytes value, unsigned flags)
 {
     MDB_val real_key = to_val(key), real_value = to_val(value);
-    return map_error(mdb_put(real_txn(txn), table, &real_key, &real_value, flags));
+    if (!is_checked(real_txn(txn), table)) {
+        return map_error(mdb_put(real_txn(txn), table, &real_key, &real_value, flags));
+    }
+    uint32_t check = check_of(key.data, key.length, value.data, value.length);
+    real_value = (MDB_val){.mv_size = value.length + KV_CHECK_SIZE};
+    int code = mdb_put(real_txn(txn), table, &real_key, &real_value, flags | MDB_RESERVE);
+    if (code == MDB_SUCCESS) {
+        memcpy(real_value.mv_data, value.data, value.length);
+        bytes_put32((uint8_t *)real_value.mv_data + value.length, check);
+    }
+    return map_error(code);
 }
 
 enum status kv_put(struct kv_txn *txn, unsigned table, struct kv_bytes key, struct kv_bytes value)
@@ -381,8 +468,8 @@ static enum status cursor_get(struct kv_cursor *cursor, MDB_val *key, MDB_cursor
         return map_error(code);
     }
     *out_key = (struct kv_bytes){.data = key->mv_data, .length = key->mv_size};
-    *out_value = (struct kv_bytes){.data = value.mv_data, .length = value.mv_size};
-    return STATUS_OK;
+    return take_value(mdb_cursor_txn(real_cursor(cursor)), mdb_cursor_dbi(real_cursor(cursor)),
+                      *key, value, out_value);
 }
 
 enum status kv_cursor_seek(struct kv_cursor *cursor, struct kv_bytes key, struct kv_bytes *out_key,
@@ -429,6 +516,29 @@ void kv_numbers(struct kv *kv, struct kv_numbers *out_numbers)
     out_numbers->last_transaction = info.me_last_txnid;
     out_numbers->readers = info.me_numreaders;
     out_numbers->readers_max = info.me_maxreaders;
+}
+
+enum status kv_check_open(struct kv *kv, const struct kv_check_request *request,
+                          struct kv_check_result *out_result, struct error *out_error)
+{
+    struct kv_check_request own = *request;
+    mdb_filehandle_t fd;
+    enum status status = STATUS_AGAIN;
+    if (mdb_env_get_fd(kv->env, &fd) != MDB_SUCCESS) {
+        return error_set(out_error, STATUS_IO, 0, NULL, "looking at a database");
+    }
+    own.fd = fd;
+    /* Two commits between these two lines, and the snapshot is not described any more. */
+    while (status == STATUS_AGAIN) {
+        struct kv_txn *txn = NULL;
+        status = kv_begin_read(kv, &txn);
+        if (status == STATUS_OK) {
+            own.transaction = mdb_txn_id(real_txn(txn));
+            status = kv_check(&own, out_result, out_error);
+        }
+        kv_abort(&txn);
+    }
+    return status;
 }
 
 enum status kv_copy(struct kv *kv, const char *path, struct error *out_error)

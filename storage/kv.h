@@ -29,6 +29,12 @@ struct kv;        /* an environment */
 struct kv_txn;    /* a transaction */
 struct kv_cursor; /* a place in a table */
 
+struct kv_bytes {
+    const void *data;
+    size_t length; /* octets; a key has at most KV_KEY_MAX */
+};
+#define KV_KEY_MAX 511 /* octets; LMDB's own bound */
+
 struct kv_config {
     const char *path;    /* an existing directory */
     uint64_t map_size;   /* octets of address space: the most it can ever hold */
@@ -36,16 +42,21 @@ struct kv_config {
     unsigned
         readers_max; /* read transactions at once, parked ones included; 0: KV_READERS_DEFAULT */
     mode_t mode;     /* of new files */
+    /* Whether a pair in the file is what its owner would have written; asked for each at opening.
+     * NULL: only pages and checks are looked at. */
+    bool (*is_sound)(const char *table, struct kv_bytes key, struct kv_bytes value);
 };
 #define KV_READERS_DEFAULT 512
 
 /*
  * Opens, or creates when the directory is empty: whole and durable by name, or not at all. Slots of
- * readers that died are cleared. Checks what a damaged file could kill the process with later:
- * format, and that the file is as long as it claims.
+ * readers that died are cleared. First all of the file is checked (storage/kv_check.h; of one above
+ * KV_CHECK_OPEN_MAX the inner pages only): LMDB would end the process at a damaged page, or lose
+ * keys without a word.
  */
 MUST_CHECK enum status kv_open(const struct kv_config *config, struct kv **out_kv,
                                struct error *out_error);
+#define KV_CHECK_OPEN_MAX (1ull << 30) /* octets: read in a second, before anybody is served */
 /* No transaction may be open, parked ones excepted that are ended first. NULLs. */
 void kv_close(struct kv **kv);
 
@@ -54,11 +65,13 @@ void kv_close(struct kv **kv);
 MUST_CHECK enum status kv_table(struct kv *kv, const char *name, unsigned *out_table,
                                 struct error *out_error);
 
-struct kv_bytes {
-    const void *data;
-    size_t length; /* octets; a key has at most KV_KEY_MAX */
-};
-#define KV_KEY_MAX 511 /* octets; LMDB's own bound */
+/* The same for a table whose values each get a check behind them, of key and value: another value,
+ * or that of another key, is STATUS_CORRUPT. Callers never see it. */
+MUST_CHECK enum status kv_table_checked(struct kv *kv, const char *name, unsigned *out_table,
+                                        struct error *out_error);
+#define KV_CHECK_SIZE 4 /* octets */
+/* Whether a pair of such a table, as it lies in the file, matches its check. Pure. */
+bool kv_pair_is_sound(struct kv_bytes key, struct kv_bytes value);
 
 /* --- transactions --- */
 
@@ -121,6 +134,13 @@ struct kv_numbers {
     unsigned readers, readers_max;
 };
 void kv_numbers(struct kv *kv, struct kv_numbers *out_numbers); /* any thread */
+
+struct kv_check_request;
+struct kv_check_result;
+/* Checks a snapshot as it is in the file now, while others read and write: `request` needs neither
+ * descriptor nor transaction. Holds the snapshot as long as that takes. See storage/kv_check.h. */
+MUST_CHECK enum status kv_check_open(struct kv *kv, const struct kv_check_request *request,
+                                     struct kv_check_result *out_result, struct error *out_error);
 
 /* Copies a consistent, compacted state into an existing empty directory, for backups. Blocking. */
 MUST_CHECK enum status kv_copy(struct kv *kv, const char *path, struct error *out_error);
