@@ -473,6 +473,29 @@ enum status account_add(struct account_db *db, const struct account *account,
     return add_in(db, db->accounts, account, out_error);
 }
 
+enum status account_add_all(struct account_db *db, const struct account *accounts, size_t count,
+                            struct error *out_error)
+{
+    struct kv_txn *txn = NULL;
+    const char *name = "";
+    enum status status = kv_begin_write(db->kv, &txn);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        name = accounts[i].name;
+        status = check_account(&accounts[i], out_error);
+        if (status == STATUS_OK) {
+            status = write_account(db, db->accounts, txn, &accounts[i], true);
+        }
+        if (status == STATUS_OK) {
+            status = account_count_domain(db, txn, account_name_domain(name), true);
+        }
+    }
+    status = account_finish(db, &txn, status, "account", name, NULL, out_error);
+    for (size_t i = 0; i < count && db->on_change != NULL; i++) {
+        db->on_change(db->owner, accounts[i].name); /* harmless where nothing has changed */
+    }
+    return status;
+}
+
 enum status account_master_add(struct account_db *db, const struct account *account,
                                struct error *out_error)
 {

@@ -66,6 +66,10 @@ MUST_CHECK enum status account_domain_exists(struct account_db *db, const char *
  * or a member exceeds its bound. */
 MUST_CHECK enum status account_add(struct account_db *db, const struct account *account,
                                    struct error *out_error);
+/* Adds `count` of them in one durable change, for the price of one, or none at all. As account_add;
+ * `out_error` names the one that failed. */
+MUST_CHECK enum status account_add_all(struct account_db *db, const struct account *accounts,
+                                       size_t count, struct error *out_error);
 /* Replaces it; STATUS_NOT_FOUND when there is none. */
 MUST_CHECK enum status account_change(struct account_db *db, const struct account *account,
                                       struct error *out_error);

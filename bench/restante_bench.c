@@ -5,6 +5,7 @@
  */
 #include "bench/closed_loop.h"
 #include "bench/floor.h"
+#include "bench/populate_main.h"
 #include "bench/script.h"
 
 #include <argp.h>
@@ -194,6 +195,9 @@ int main(int argc, char **argv)
                                        .message_octets = 4096,
                                        .message_number = 1}};
     struct error error = {0};
+    if (populate_main_asked(argc, argv)) {
+        return populate_main(argc - 1, argv + 1);
+    }
     argp_parse(&argp, argc, argv, 0, NULL, &options);
     enum status status = address_parse(options.address, &options.load.server);
     if (status != STATUS_OK) {

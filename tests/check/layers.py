@@ -34,7 +34,7 @@ OWNERS = {
     "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
     "seccomp.h": ("server/syscall_filter",),
-    "argp.h": ("server/restante", "server/main", "bench/restante_bench"),
+    "argp.h": ("server/restante", "server/main", "bench/restante_bench", "bench/populate_main"),
     "criterion/": ("tests/unit/",),
 }
 

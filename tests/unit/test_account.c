@@ -65,6 +65,30 @@ Test(account, is_there_once_added_and_after_opening_again)
     cr_expect_eq(count(), 1);
 }
 
+Test(account, many_are_added_together_or_not_at_all)
+{
+    static struct account accounts[3];
+    stage_make_account(&accounts[0], "a@x", 4, "{PLAIN}secret");
+    stage_make_account(&accounts[1], "b@y", 5, "{PLAIN}secret");
+    stage_make_account(&accounts[2], "a@x", 6, "{PLAIN}secret");
+    struct error error = {0};
+    cr_expect_eq(account_add_all(db, accounts, 3, &error), STATUS_EXISTS);
+    cr_expect_not_null(strstr(error.text, "a@x"));
+    cr_expect_eq(count(), 0);
+    cr_expect_not(has_domain("y"));
+    cr_expect_eq(account_add_all(db, accounts, 2, &error), STATUS_OK);
+    cr_expect_eq(count(), 2);
+    struct account first = {0}, second = {0};
+    cr_assert_eq(account_find(db, "a@x", &first), STATUS_OK);
+    cr_assert_eq(account_find(db, "b@y", &second), STATUS_OK);
+    cr_expect_eq(second.drop.id, 5);
+    cr_expect_neq(first.generation, second.generation);
+    cr_expect(has_domain("y"));
+    memcpy(accounts[2].name, "nobody", sizeof "nobody");
+    cr_expect_eq(account_add_all(db, &accounts[2], 1, NULL), STATUS_INVALID);
+    cr_expect_eq(account_add_all(db, accounts, 0, NULL), STATUS_OK);
+}
+
 Test(account, every_change_has_a_generation_of_its_own)
 {
     struct account first = {0}, second = {0};
