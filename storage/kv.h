@@ -56,7 +56,7 @@ struct kv_config {
  */
 MUST_CHECK enum status kv_open(const struct kv_config *config, struct kv **out_kv,
                                struct error *out_error);
-#define KV_CHECK_OPEN_MAX (1ull << 30) /* octets: read in a second, before anybody is served */
+#define KV_CHECK_OPEN_MAX (256ull << 20) /* octets: half a second before anybody is served */
 /* No transaction may be open, parked ones excepted that are ended first. NULLs. */
 void kv_close(struct kv **kv);
 
