@@ -87,6 +87,21 @@ void admin_user_passwd(struct admin_request *request);
 void admin_user_del(struct admin_request *request);
 void admin_user_list(struct admin_request *request);
 void admin_user_show(struct admin_request *request);
+/* admin_auth.c */
+void admin_auth_test(struct admin_request *request);
+void admin_auth_cache(struct admin_request *request);
+void admin_auth_flush(struct admin_request *request);
+void admin_penalty_list(struct admin_request *request);
+void admin_penalty_clear(struct admin_request *request);
+/* admin_account.c */
+void admin_user_terms(struct admin_request *request);
+void admin_master_add(struct admin_request *request);
+void admin_master_passwd(struct admin_request *request);
+void admin_master_del(struct admin_request *request);
+void admin_master_list(struct admin_request *request);
+void admin_alias_set(struct admin_request *request);
+void admin_alias_del(struct admin_request *request);
+void admin_alias_list(struct admin_request *request);
 /* admin_mail.c */
 void admin_deliver_begin(struct admin_request *request);
 enum status admin_deliver_octets(struct admin_request *request, const uint8_t *data, size_t length);

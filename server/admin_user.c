@@ -187,6 +187,12 @@ static void describe(struct doc *user, const struct account *account)
     if (account->disabled) {
         doc_put_text(user, "reason", account->reason);
     }
+    if (account->tls_required) {
+        doc_put_bool(user, "tls_required", true);
+    }
+    if (account->network_count > 0) {
+        doc_put_number(user, "networks", account->network_count);
+    }
 }
 
 static bool on_listed(void *owner, const struct account *account)

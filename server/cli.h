@@ -17,7 +17,8 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 struct cli {
     const char *password_file; /* --password-file; NULL: not given */
-    bool json;
+    const char *from;          /* --from; NULL: not given */
+    bool tls, json;
     const struct config *config;
     struct admin_client *client; /* NULL for commands that work on a closed store */
     char *const *arguments;      /* behind the command's words */
@@ -60,6 +61,23 @@ enum cli_exit cli_user_del(struct cli *cli);
 enum cli_exit cli_user_list(struct cli *cli);
 enum cli_exit cli_user_show(struct cli *cli);
 enum cli_exit cli_user_import(struct cli *cli);
+/* cli_auth.c */
+enum cli_exit cli_auth_test(struct cli *cli);
+enum cli_exit cli_auth_cache(struct cli *cli);
+enum cli_exit cli_penalty_list(struct cli *cli);
+enum cli_exit cli_penalty_clear(struct cli *cli);
+enum cli_exit cli_pw(struct cli *cli);
+enum cli_exit cli_user_disable(struct cli *cli);
+enum cli_exit cli_user_enable(struct cli *cli);
+enum cli_exit cli_user_require_tls(struct cli *cli);
+enum cli_exit cli_user_allow(struct cli *cli);
+enum cli_exit cli_master_add(struct cli *cli);
+enum cli_exit cli_master_passwd(struct cli *cli);
+enum cli_exit cli_master_del(struct cli *cli);
+enum cli_exit cli_master_list(struct cli *cli);
+enum cli_exit cli_alias_set(struct cli *cli);
+enum cli_exit cli_alias_del(struct cli *cli);
+enum cli_exit cli_alias_list(struct cli *cli);
 /* cli_mail.c */
 enum cli_exit cli_deliver(struct cli *cli);
 enum cli_exit cli_import(struct cli *cli);

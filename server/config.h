@@ -7,6 +7,7 @@
 #define SERVER_CONFIG_H
 
 #include "auth/auth.h"
+#include "auth/caps.h"
 #include "io/address.h"
 #include "io/listen.h"
 #include "io/log.h"
@@ -69,6 +70,8 @@ struct config_auth {
     struct setting_list databases;
     const char *domain_separators; /* "%": user%domain */
     char master_separator;         /* '*': user*master */
+    struct caps_config caps;       /* its exempt_loopback is not cap_loopback */
+    bool cap_loopback;             /* peers on this machine are counted too */
     bool exempt_loopback;
 };
 

@@ -53,6 +53,7 @@ struct daemon {
     int admin_fd;
     struct store *store;
     struct auth *auth;
+    struct caps *caps;
     unsigned started; /* workers that run */
     struct worker **workers;
     struct metrics *metrics;
@@ -319,6 +320,16 @@ static enum status open_store(struct daemon *daemon, struct error *out_error)
 
 /* --- threads --- */
 
+static enum status make_caps(struct daemon *daemon, struct error *out_error)
+{
+    struct caps_config caps = daemon->config->auth.caps;
+    caps.exempt_loopback = !daemon->config->auth.cap_loopback;
+    enum status status = caps_create(&caps, &daemon->caps);
+    return status == STATUS_OK ? STATUS_OK
+                               : error_set(out_error, status, 0, NULL,
+                                           "no memory to count sessions: lower auth.sessions_max");
+}
+
 static enum status start_worker(struct daemon *daemon, unsigned index, struct error *out_error)
 {
     struct worker_socket *sockets = calloc(daemon->bound_count, sizeof *sockets);
@@ -326,6 +337,7 @@ static enum status start_worker(struct daemon *daemon, unsigned index, struct er
                                    .config = daemon->config,
                                    .store = daemon->store,
                                    .auth = daemon->auth,
+                                   .caps = daemon->caps,
                                    .sockets = sockets,
                                    .tls = daemon->certificates.servers};
     if (sockets == NULL) {
@@ -383,6 +395,7 @@ static enum status start_metrics(struct daemon *daemon, struct error *out_error)
                                     .worker_count = daemon->worker_count,
                                     .certificates_expire_s = &daemon->certificates_expire_s,
                                     .sandbox = &daemon->sandbox,
+                                    .caps = daemon->caps,
                                     .started_ms =
                                         (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
     return metrics_start(&source, sockets, count, &daemon->metrics, out_error);
@@ -505,6 +518,9 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
     if (status == STATUS_OK && demo) {
         status =
             demo_fill(daemon->store, daemon->auth, config->auth.default_domain, &filled, out_error);
+    }
+    if (status == STATUS_OK) {
+        status = make_caps(daemon, out_error);
     }
     if (status == STATUS_OK) {
         status = start_workers(daemon, out_error);
@@ -702,6 +718,9 @@ void daemon_stop(struct daemon **daemon)
         return;
     }
     stop_threads(own);
+    if (own->caps != NULL) {
+        caps_destroy(&own->caps);
+    }
     if (own->auth != NULL) {
         auth_close(&own->auth);
     }

@@ -26,7 +26,8 @@ struct metrics_source {
     int64_t started_ms;                           /* UNIX time */
     const _Atomic int64_t *certificates_expire_s; /* UNIX time; 0: no certificate */
     const struct sandbox *sandbox;
-    bool draining; /* the workers' loops may be gone: only their counters are read */
+    struct caps *caps; /* NULL: nothing is counted */
+    bool draining;     /* the workers' loops may be gone: only their counters are read */
 };
 
 /* Listens on the sockets, which stay the caller's to close after metrics_stop. */

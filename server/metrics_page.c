@@ -247,6 +247,41 @@ static void render_logins(const struct metrics_source *source, struct prometheus
                        numbers.delayed);
     prometheus_gauge(page, "auth_penalised_prefixes", "Source prefixes whose failures are delayed.",
                      numbers.penalised_prefixes);
+    prometheus_gauge(page, "auth_penalised_accounts",
+                     "Accounts whose failures are delayed, wherever they come from.",
+                     numbers.penalised_accounts);
+    prometheus_gauge(page, "auth_databases_down", "User databases that do not answer.",
+                     numbers.databases_down);
+    prometheus_counter(page, "auth_stale_logins_total",
+                       "Logins on a remembered credential while the database was down.",
+                       numbers.stale);
+    prometheus_counter(page, "auth_master_logins_total", "Logins of masters for somebody else.",
+                       numbers.master_logins);
+}
+
+static void render_caps(const struct metrics_source *source, struct prometheus *page)
+{
+    static const char *const kinds[CAPS_KINDS] = {
+        [CAPS_PREFIX] = "cap=\"prefix\"",
+        [CAPS_USER] = "cap=\"user\"",
+        [CAPS_USER_PREFIX] = "cap=\"user_prefix\"",
+    };
+    struct caps_numbers numbers;
+    if (source->caps == NULL) {
+        return;
+    }
+    caps_numbers(source->caps, &numbers);
+    prometheus_family(page, "capped", "gauge", "What is counted against each cap now.");
+    for (int kind = 0; kind < CAPS_KINDS; kind++) {
+        prometheus_number(page, "capped", kinds[kind], numbers.held[kind]);
+    }
+    prometheus_family(page, "cap_refusals_total", "counter",
+                      "Connections and logins refused because there were too many.");
+    for (int kind = 0; kind < CAPS_KINDS; kind++) {
+        prometheus_number(page, "cap_refusals_total", kinds[kind], numbers.refused[kind]);
+    }
+    prometheus_counter(page, "cap_uncounted_total",
+                       "Sessions that the table of counts had no room for.", numbers.uncounted);
 }
 
 static void render_mail(const struct metrics_source *source, struct prometheus *page)
@@ -336,6 +371,7 @@ void metrics_render(const struct metrics_source *source, struct prometheus *page
     render_tls(source, page);
     render_commands(source, page);
     render_logins(source, page);
+    render_caps(source, page);
     render_mail(source, page);
     render_writer(source, page);
     render_store(source, page);

@@ -106,6 +106,20 @@ static void greet(struct pop3_session *pop3)
     reply_format(session, "+OK Restante POP3 server ready %s", timestamp);
 }
 
+/* Too many of a network are here without having logged in. Nobody makes a handshake with them only
+ * to say so. */
+static void refuse_connection(struct session *session)
+{
+    counter_add(&session->worker->counters.connections_refused, 1);
+    if (session->securing) {
+        session_abort(session, "too_many_connections");
+        return;
+    }
+    reply_line(session, "-ERR [SYS/TEMP] too many connections from your network, wait and try "
+                        "again");
+    session_finish(session, "too_many_connections");
+}
+
 static void on_start(struct session *session)
 {
     struct pop3_session *pop3 = pop3_of(session);
@@ -115,7 +129,12 @@ static void on_start(struct session *session)
     deadline_arm(loop_wheel(session->worker->loop), &session->login,
                  session->started_ms + (int64_t)config->pop3.login_timeout_s * 1000);
     pop3_set_state(pop3, POP3_AUTHORIZATION);
-    greet(pop3);
+    struct caps *caps = session->worker->caps;
+    if (caps == NULL || caps_connect(caps, &session->conn.peer, &pop3->connection)) {
+        greet(pop3);
+    } else {
+        refuse_connection(session);
+    }
 }
 
 static const char *refusal_text(enum session_refusal refusal)
@@ -209,6 +228,10 @@ static bool on_ended(struct session *session, struct log_line *line)
     struct pop3_session *pop3 = pop3_of(session);
     counter_add(&session->worker->counters.sessions_pop3, UINT64_MAX); /* one less */
     log_numbers(pop3, line);
+    if (session->worker->caps != NULL) {
+        caps_disconnect(session->worker->caps, &pop3->connection);
+        caps_log_out(session->worker->caps, &pop3->counted);
+    }
     bool login_over = pop3_login_end(pop3);
     bool fetch_over = pop3_fetch_end(pop3);
     if (pop3->view != NULL) {

@@ -85,9 +85,11 @@ struct pop3_session {
     struct mem_arena arena;
     const char *user; /* the account's name, in the arena; NULL before login */
     const char *mechanism;
-    const char *master;       /* who logged in for `user`, in the arena; else NULL */
-    uint64_t apop_number;     /* makes the greeting's timestamp unique; 0: it had none */
-    struct store_fetch fetch; /* one at a time: the session waits for it, or TOP's reader does */
+    const char *master;          /* who logged in for `user`, in the arena; else NULL */
+    struct caps_hold connection; /* counted until the login */
+    struct caps_session counted; /* and from there on */
+    uint64_t apop_number;        /* makes the greeting's timestamp unique; 0: it had none */
+    struct store_fetch fetch;    /* one at a time: the session waits for it, or TOP's reader does */
     enum pop3_fetch_kind fetch_kind;
     bool fetch_pending, commit_pending;
     union {

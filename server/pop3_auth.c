@@ -161,7 +161,7 @@ static enum verdict login_disabled(struct pop3_session *pop3)
     struct pop3_login *login = pop3->login;
     log_failure(login, "disabled");
     if (login->auth.identity.reason[0] != '\0') {
-        reply_format(&pop3->session, "-ERR [SYS/PERM] account is disabled: %s",
+        reply_format(&pop3->session, "-ERR [SYS/PERM] account is not admitted: %s",
                      login->auth.identity.reason);
     } else {
         reply_line(&pop3->session, "-ERR [SYS/PERM] account is disabled");
@@ -173,6 +173,9 @@ static enum verdict login_disabled(struct pop3_session *pop3)
 /* What is said and logged when a right password did not lead to an open maildrop. */
 static enum verdict open_refused(struct pop3_session *pop3, enum status status)
 {
+    if (pop3->session.worker->caps != NULL) {
+        caps_log_out(pop3->session.worker->caps, &pop3->counted);
+    }
     switch (status) {
     case STATUS_BUSY:
         counter_add(&pop3->session.worker->counters.login_in_use, 1);
@@ -198,6 +201,9 @@ static void enter_transaction(struct pop3_session *pop3, struct view *view)
     pop3->message_count = pop3->left_count = store_view_count(view);
     pop3->message_octets = pop3->left_octets = store_view_octets(view);
     deadline_disarm(loop_wheel(session->worker->loop), &session->login);
+    if (session->worker->caps != NULL) {
+        caps_disconnect(session->worker->caps, &pop3->connection);
+    }
     session->bad_commands = 0;
     pop3_set_state(pop3, POP3_TRANSACTION);
     char line[64 + 2 * REPLY_NUMBER_MAX];
@@ -256,6 +262,12 @@ static enum verdict login_open(struct pop3_session *pop3)
 {
     struct pop3_login *login = pop3->login;
     struct worker *worker = pop3->session.worker;
+    enum caps_kind kind;
+    if (worker->caps != NULL && !caps_log_in(worker->caps, login->auth.identity.name,
+                                             &pop3->session.conn.peer, &pop3->counted, &kind)) {
+        return login_refused(pop3, "too_many_sessions",
+                             "-ERR [SYS/TEMP] too many sessions of this user, wait and try again");
+    }
     login->open = (struct store_open_request){
         .client = &worker->store,
         .on_done = on_opened,

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_key { KEY_SOCKET = 0x100, KEY_STORE, KEY_JSON, KEY_PASSWORD_FILE };
+enum option_key { KEY_SOCKET = 0x100, KEY_STORE, KEY_JSON, KEY_PASSWORD_FILE, KEY_FROM, KEY_TLS };
 
 struct options {
     const char *socket, *store, *config_file;
@@ -31,9 +31,9 @@ static const struct argp_option option_table[] = {
     {NULL, 'o', "KEY=VALUE", 0, "override one key of the configuration", 1},
     {"json", KEY_JSON, NULL, 0, "print JSON", 2},
     {"password-file", KEY_PASSWORD_FILE, "FILE", 0,
-     "user add, user passwd: read the password from the first line of FILE, or of standard input "
-     "for -",
-     2},
+     "read the password from the first line of FILE, or of standard input for -", 2},
+    {"from", KEY_FROM, "ADDRESS", 0, "auth test: as if the client had this address", 2},
+    {"tls", KEY_TLS, NULL, 0, "auth test: as if the client used TLS", 2},
     {0},
 };
 
@@ -61,6 +61,12 @@ static error_t take_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_PASSWORD_FILE:
         options->cli.password_file = argument;
+        return 0;
+    case KEY_FROM:
+        options->cli.from = argument;
+        return 0;
+    case KEY_TLS:
+        options->cli.tls = true;
         return 0;
     case ARGP_KEY_ARGS:
         options->words = state->argv + state->next;
@@ -113,12 +119,22 @@ static const struct cli_command *find_command(struct options *options)
     return NULL;
 }
 
+static bool has_second_word(const char *word)
+{
+    for (const struct cli_command *row = cli_commands; row->words[0] != NULL; row++) {
+        if (row->words[1] != NULL && strcmp(row->words[0], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum cli_exit refuse_usage(const struct options *options, const struct cli_command *command)
 {
     if (command == NULL && options->word_count == 0) {
         fputs("restante: which command? Try restante --help.\n", stderr);
     } else if (command == NULL) {
-        bool group = strcmp(options->words[0], "user") == 0 && options->word_count > 1;
+        bool group = has_second_word(options->words[0]) && options->word_count > 1;
         fprintf(stderr, "restante: there is no command \"%s%s%s\". Try restante --help.\n",
                 options->words[0], group ? " " : "", group ? options->words[1] : "");
     } else {
@@ -178,7 +194,8 @@ static enum cli_exit run_command(struct options *options, const struct cli_comma
         fputs("restante: no thread for the log: its lines come directly\n", stderr);
     }
     enum cli_exit code = CLI_FAILED;
-    if (command->closed_store && options->socket != NULL) {
+    /* A command that only hashes a password asks no store at all. */
+    if (command->closed_store && !command->needs_password && options->socket != NULL) {
         fputs("restante: this works on a store that no server has open: use --store DIR\n", stderr);
         code = CLI_USAGE;
     } else if (command->closed_store || open_client(options, config, &error) == STATUS_OK) {

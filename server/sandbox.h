@@ -7,9 +7,9 @@
  *   sandbox_enter   before the first thread is made: capabilities, core dumps, Landlock
  *   sandbox_seal    when the workers run: seccomp, for all threads
  *
- * Each part is applied where this kernel has it; what is in force is logged and told to the
- * metrics. With sandbox = off, and in builds with a sanitizer, which looks into its own process,
- * nothing is. Main thread.
+ * Each part is applied where this kernel has it; what is in force is logged and in the metrics.
+ * With sandbox = off, and in builds with a sanitizer, which looks into its own process, nothing
+ * is. Main thread.
  */
 #ifndef SERVER_SANDBOX_H
 #define SERVER_SANDBOX_H

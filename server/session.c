@@ -29,7 +29,8 @@ static void count_command(struct session *session, const struct command *row, bo
     struct worker_counters *counters = &session->worker->counters;
     assert(index < WORKER_COMMANDS_MAX);
     counter_add(ok ? &counters->commands_ok[index] : &counters->commands_failed[index], 1);
-    if (ok) {
+    /* A good STLS is no sign of good will: what was done wrong before it still counts. */
+    if (ok && !session->securing) {
         session->bad_commands = 0;
     }
 }

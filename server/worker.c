@@ -289,6 +289,7 @@ static struct worker *worker_create(const struct worker_config *config)
     worker->own = thread;
     worker->index = config->index;
     worker->config = config->config;
+    worker->caps = config->caps;
     list_init(&worker->sessions);
     deadline_init(&worker->drain, on_drain_due);
     return worker;

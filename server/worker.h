@@ -58,6 +58,7 @@ struct worker {
     struct conn_host host;
     struct store_client store;
     struct auth_client auth;
+    struct caps *caps;                        /* shared by all workers; NULL: nothing is counted */
     struct tls_server *tls[CONFIG_PROTOCOLS]; /* what listeners of a protocol present; NULL: none */
     struct worker_counters counters;
     struct mem_pool pools[WORKER_POOLS_MAX]; /* by item size, see worker_item_get */
@@ -87,6 +88,7 @@ struct worker_config {
     const struct config *config;
     struct store *store;
     struct auth *auth;
+    struct caps *caps;                   /* NULL: nothing is counted */
     const struct worker_socket *sockets; /* this worker's; copied */
     unsigned socket_count;
     struct tls_server *const *tls; /* CONFIG_PROTOCOLS of them, or NULL; references are taken */

@@ -14,7 +14,7 @@ class Closed(AssertionError):
 class Wire:
     """One connection. Everything read is checked to end its lines with CRLF."""
 
-    def __init__(self, address, timeout=10, receive_buffer=None):
+    def __init__(self, address, timeout=10, receive_buffer=None, tls=None):
         family = (
             socket.AF_UNIX
             if isinstance(address, str)
@@ -29,6 +29,13 @@ class Wire:
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
+        if tls is not None:
+            self.start_tls(tls)
+
+    def start_tls(self, context, name="localhost"):
+        """Everything from here on is TLS; nothing in the clear may be unread."""
+        assert not self.buffer, f"in the clear, behind the reply: {bytes(self.buffer[:200])!r}"
+        self.socket = context.wrap_socket(self.socket, server_hostname=name)
 
     def close(self):
         self.socket.close()

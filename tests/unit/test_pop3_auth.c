@@ -118,7 +118,7 @@ Test(pop3_auth, answers_each_verdict_with_its_code)
     pop3_begin(LOOP_EPOLL);
     int client = pop3_connect();
     ask(client, "USER demo", "+OK send PASS");
-    ask(client, "PASS disabled", "-ERR [SYS/PERM] account is disabled: unpaid");
+    ask(client, "PASS disabled", "-ERR [SYS/PERM] account is not admitted: unpaid");
     ask(client, "USER demo", "+OK send PASS");
     ask(client, "PASS down", "-ERR [SYS/TEMP] login is not possible now, wait and try again later");
     close(client);
