@@ -72,8 +72,8 @@ void admin_user_terms(struct admin_request *request)
 
 static bool read_password(struct admin_request *request)
 {
-    enum status status = account_set_password(&request->account, (const char *)request->payload,
-                                              request->payload_length);
+    enum status status =
+        account_set_password(&request->account, admin_payload(request), request->payload_length);
     if (request->payload != NULL) {
         mem_wipe(request->payload, request->payload_length);
     }

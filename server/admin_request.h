@@ -78,6 +78,12 @@ void admin_request_resume(struct admin_request *request);
 MUST_CHECK bool admin_read_name(struct admin_request *request);
 MUST_CHECK bool admin_read_account(struct admin_request *request);
 
+/* The request's octets, gathered; "" when there were none. */
+static inline const char *admin_payload(const struct admin_request *request)
+{
+    return request->payload != NULL ? (const char *)request->payload : "";
+}
+
 /* The table, of admin_command.c; ends with a row without a name. */
 extern const struct admin_command admin_commands[];
 

@@ -24,8 +24,7 @@ static bool read_secret(struct admin_request *request)
     if (credential != NULL) {
         status = account_set_credential(account, credential);
     } else {
-        status =
-            account_set_password(account, (const char *)request->payload, request->payload_length);
+        status = account_set_password(account, admin_payload(request), request->payload_length);
         if (request->payload != NULL) {
             mem_wipe(request->payload, request->payload_length);
         }
