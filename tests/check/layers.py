@@ -36,6 +36,7 @@ OWNERS = {
     "seccomp.h": ("server/syscall_filter",),
     "argp.h": ("server/restante", "server/main", "bench/restante_bench", "bench/populate_main"),
     "criterion/": ("tests/unit/",),
+    "valgrind/": ("bench/instructions",),
 }
 
 # The C library, POSIX and the kernel belong to everybody.
@@ -49,6 +50,7 @@ SYSTEM = {
     "err.h",
     "errno.h",
     "fcntl.h",
+    "fnmatch.h",
     "ftw.h",
     "getopt.h",
     "glob.h",

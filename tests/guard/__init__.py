@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions that fixed scenarios take, held against recorded ones."""
