@@ -131,8 +131,9 @@ static enum status open_parts(struct auth *auth, const struct auth_config *confi
         status = throttle_create(AUTH_THROTTLE_FREE, &auth->targets);
     }
     if (status == STATUS_OK) {
-        status = verify_create(threads, value_or(config->hash_queue_max, AUTH_HASH_QUEUE_DEFAULT),
-                               &auth->verify);
+        status = verify_create(
+            threads, value_or(config->hash_queue_max, threads * AUTH_HASH_QUEUE_PER_THREAD),
+            &auth->verify);
     }
     if (status != STATUS_OK) {
         return error_set(out_error, status, 0, NULL, "starting the hashing threads");

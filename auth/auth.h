@@ -89,7 +89,7 @@ struct auth_config {
                                     with "+" for SDPS's "user+host"; NULL: none */
     char master_separator;       /* '*' for "user*master"; 0: off */
     uint32_t hash_threads;       /* 0: number of processors, at most 4 */
-    uint32_t hash_queue_max;     /* verifications that may wait; 0: default */
+    uint32_t hash_queue_max;     /* verifications that may wait; 0: 1,024 for each thread */
     uint32_t cache_entries_max;  /* 0: default */
     uint32_t cache_ttl_s; /* seconds a verified credential is remembered; 0: default (3600) */
     uint32_t cache_negative_ttl_s;    /* seconds a refused one is; 0: default (60) */

@@ -55,9 +55,12 @@
 #define AUTH_ITERATIONS_MAX    2000000 /* of an imported PBKDF2 or SCRAM key: about two seconds */
 #define AUTH_SCRAM_SALT_OCTETS 16      /* made here; imported ones may differ */
 
-#define AUTH_HASH_THREADS_MAX     64  /* of the hashing pool, whatever is configured */
-#define AUTH_HASH_THREADS_DEFAULT 4   /* at most, when not configured: the rest is the workers' */
-#define AUTH_HASH_QUEUE_DEFAULT   256 /* verifications waiting: some two seconds of two threads */
+#define AUTH_HASH_THREADS_MAX     64 /* of the hashing pool, whatever is configured */
+#define AUTH_HASH_THREADS_DEFAULT 4  /* at most, when not configured: the rest is the workers' */
+/* Verifications that may wait, for each thread: 22 s of yescrypt, within the AUTH_ANSWER_MAX_S that
+ * a login is waited for; a longer queue would only promise what is not kept. Each takes about 6 KB
+ * of memory, 6 MB in all. */
+#define AUTH_HASH_QUEUE_PER_THREAD 1024
 
 #define AUTH_CACHE_SHARDS          64     /* locks; a power of two */
 #define AUTH_CACHE_WAYS            8      /* entries of one set, searched in a row */

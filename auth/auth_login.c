@@ -190,16 +190,35 @@ static void on_answer(struct post_message *message)
     }
 }
 
+static void free_work(struct auth_work *work)
+{
+    mem_wipe(work, sizeof *work + work->password_length);
+    free(work);
+}
+
+/* Nobody waits for it any more: it leaves the queue, if that is where it is. One that a database
+ * has been asked for goes on, and is remembered: when databases are slow, what they have said is
+ * worth more than a hash. */
+static bool on_unwanted(struct cache_flight *flight)
+{
+    struct auth_work *work = list_entry(flight, struct auth_work, flight);
+    return verify_withdraw(work->auth->verify, &work->job);
+}
+
 /* Takes a request out of its verification. */
 static void leave(struct auth_request *request)
 {
     struct auth_wait *wait = request->own.wait;
+    struct cache_flight *ended = NULL;
     if (wait == NULL) {
         return;
     }
     request->own.wait = NULL;
-    if (cache_leave(wait->client->auth->cache, &wait->key, &wait->waiter)) {
+    if (cache_leave(wait->client->auth->cache, &wait->key, &wait->waiter, &ended)) {
         wait->client->inflight--;
+        if (ended != NULL) {
+            free_work(list_entry(ended, struct auth_work, flight));
+        }
         free(wait);
     } else {
         wait->request = NULL; /* its answer is in the box, or will be in a moment */
@@ -223,12 +242,6 @@ static void limit_wait(struct auth_request *request)
 
 /* --- verifying, on a hashing thread ------------------------------------------------------------
  */
-
-static void free_work(struct auth_work *work)
-{
-    mem_wipe(work, sizeof *work + work->password_length);
-    free(work);
-}
 
 /* Hands a verdict to everybody who waits for it. What is remembered may be less than what they are
  * told. */
@@ -420,6 +433,7 @@ static struct auth_work *make_work(struct auth *auth, const struct attempt *atte
     }
     work->auth = auth;
     work->job.on_run = on_work;
+    work->flight.on_unwanted = on_unwanted;
     work->query.on_answer = on_found;
     work->is_nameable = attempt->name.is_nameable && length == attempt->password_length;
     if (attempt->name.is_nameable) {
@@ -439,8 +453,10 @@ static struct auth_work *make_work(struct auth *auth, const struct attempt *atte
 /* Ends a flight that got no thread. Its own waiter goes back to the caller, others are answered. */
 static void abandon_work(struct auth_work *work, struct auth_wait *wait)
 {
-    (void)cache_leave(work->auth->cache, &wait->key,
-                      &wait->waiter); /* it is there: we put it there */
+    struct cache_flight *ended = NULL;
+    bool left = cache_leave(work->auth->cache, &wait->key, &wait->waiter, &ended);
+    assert(left && ended == NULL); /* we put it there, and the job is in no queue */
+    (void)left;
     settle(work, AUTH_UNAVAILABLE, &(struct cache_value){.verdict = CACHE_NOTHING}, false);
     free_work(work);
 }

@@ -398,6 +398,9 @@ void auth_lookup_cancel(struct auth_lookup *lookup)
     if (search->drop != NULL) { /* nothing else refers to it */
         drop_give_up(&search->drop);
         free_search(search);
+    } else if (verify_withdraw(search->client->auth->verify, &search->job)) {
+        search->client->inflight--;
+        free_search(search);
     }
 }
 

@@ -368,15 +368,32 @@ enum cache_start cache_begin(struct cache *cache, const struct cache_key *key, i
     return begun ? CACHE_BEGUN : CACHE_JOINED;
 }
 
-bool cache_leave(struct cache *cache, const struct cache_key *key, struct cache_waiter *waiter)
+/* Ends the flight for `key` if nobody waits for it and it has not begun in earnest. Under the lock,
+ * so that nobody joins it meanwhile. */
+static struct cache_flight *stop_unwanted(struct cache_shard *shard, const struct cache_key *key)
 {
+    struct cache_flight *flight = find_flight(shard, key);
+    assert(flight != NULL); /* somebody waited for it a moment ago */
+    if (!list_empty(&flight->waiters) || !flight->on_unwanted(flight)) {
+        return NULL;
+    }
+    list_remove(&flight->link);
+    return flight;
+}
+
+bool cache_leave(struct cache *cache, const struct cache_key *key, struct cache_waiter *waiter,
+                 struct cache_flight **out_ended)
+{
+    struct cache_flight *ended = NULL;
     struct cache_shard *shard = lock_shard(cache, key);
     bool left = waiter->is_queued;
     if (left) {
         list_remove(&waiter->link);
         waiter->is_queued = false;
+        ended = stop_unwanted(shard, key);
     }
     unlock_shard(shard);
+    *out_ended = ended;
     return left;
 }
 

@@ -89,11 +89,15 @@ struct cache_waiter {
     bool is_queued;        /* under the shard's lock */
 };
 
-/* One verification; lives in whoever does it, from a CACHE_BEGUN to cache_settle. */
+/* One verification; lives in whoever does it, from a CACHE_BEGUN to its end: cache_settle,
+ * cache_end_unwanted or a cache_leave that hands it out. */
 struct cache_flight {
     struct list_link link;
     struct list_link waiters; /* of cache_waiter */
     struct cache_key key;
+    /* Set before cache_begin. Called when the last waiter leaves, in that call and under the lock
+     * of the shard: true when it has seen to it that nobody will do the verification any more. */
+    bool (*on_unwanted)(struct cache_flight *flight);
 };
 
 enum cache_start {
@@ -106,8 +110,10 @@ enum cache_start cache_begin(struct cache *cache, const struct cache_key *key, i
                              struct cache_value *out_value);
 
 /* Takes `waiter` out of the flight for `key`. False: a settle has it already, its answer is coming.
- */
-bool cache_leave(struct cache *cache, const struct cache_key *key, struct cache_waiter *waiter);
+ * `out_ended`: the flight, when it was ended for want of waiters and is the caller's to free; else
+ * NULL. */
+MUST_CHECK bool cache_leave(struct cache *cache, const struct cache_key *key,
+                            struct cache_waiter *waiter, struct cache_flight **out_ended);
 
 /* Ends a flight that nobody waits for any more. False: somebody does, it goes on. */
 bool cache_end_unwanted(struct cache *cache, struct cache_flight *flight);

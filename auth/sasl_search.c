@@ -187,8 +187,15 @@ enum sasl_step sasl_find_token(struct auth_sasl *sasl, const char *token, size_t
 
 void sasl_search_cancel(struct auth_sasl *sasl)
 {
-    if (sasl->search != NULL) {
-        sasl->search->sasl = NULL; /* its answer is in the box, or will be in a moment */
-        sasl->search = NULL;
+    struct sasl_search *search = sasl->search;
+    if (search == NULL) {
+        return;
+    }
+    sasl->search = NULL;
+    if (verify_withdraw(search->auth->verify, &search->job)) {
+        search->client->inflight--;
+        free_search(search);
+    } else {
+        search->sasl = NULL; /* its answer is in the box, or will be in a moment */
     }
 }

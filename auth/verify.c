@@ -38,9 +38,14 @@ static struct verify_job *next_job(struct verify *verify)
         (void)pthread_cond_wait(&verify->wanted, &verify->lock); /* cannot fail either */
     }
     struct list_link *link = list_pop_front(&verify->queue);
-    verify->waiting -= link != NULL;
+    struct verify_job *job = NULL;
+    if (link != NULL) {
+        job = list_entry(link, struct verify_job, link);
+        job->is_queued = false;
+        verify->waiting--;
+    }
     unlock(verify);
-    return link != NULL ? list_entry(link, struct verify_job, link) : NULL;
+    return job;
 }
 
 static void *run_thread(void *argument)
@@ -112,6 +117,7 @@ void verify_destroy(struct verify **verify)
 static void push(struct verify *verify, struct verify_job *job)
 {
     list_push_back(&verify->queue, &job->link);
+    job->is_queued = true;
     verify->waiting++;
     (void)pthread_cond_signal(&verify->wanted); /* cannot fail */
 }
@@ -135,6 +141,19 @@ void verify_resume(struct verify *verify, struct verify_job *job)
     lock(verify);
     push(verify, job);
     unlock(verify);
+}
+
+bool verify_withdraw(struct verify *verify, struct verify_job *job)
+{
+    lock(verify);
+    bool waits = job->is_queued;
+    if (waits) {
+        list_remove(&job->link);
+        job->is_queued = false;
+        verify->waiting--;
+    }
+    unlock(verify);
+    return waits;
 }
 
 uint64_t verify_waiting(struct verify *verify)

@@ -13,12 +13,14 @@
 #include "io/list.h"
 #include "io/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct verify;
 
 struct verify_job {
     struct list_link link; /* the pool's */
+    bool is_queued;        /* the pool's, under its lock; false in a job never given to it */
     void (*on_run)(struct verify_job *job);
 };
 
@@ -34,6 +36,11 @@ MUST_CHECK enum status verify_submit(struct verify *verify, struct verify_job *j
 
 /* The same for the rest of a job that was admitted before: never refused. */
 void verify_resume(struct verify *verify, struct verify_job *job);
+
+/* Takes a job back that waits: it is the caller's again, and its place is free. False: it does not
+ * wait; it runs, or a database has it, and goes its way. Any thread; the caller sees to it that the
+ * job is not freed meanwhile. */
+MUST_CHECK bool verify_withdraw(struct verify *verify, struct verify_job *job);
 
 /* Jobs waiting now: whether there is time for work that can wait. Any thread. */
 uint64_t verify_waiting(struct verify *verify);

@@ -5,6 +5,8 @@
 
 #include <criterion/criterion.h>
 #include <malloc.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <sys/un.h>
 
 static struct stage stage;
@@ -358,13 +360,19 @@ static const struct passdb_ops late_ops = {.name = "late",
                                            .domain_exists = late_domain,
                                            .count = late_count};
 
+/* A login given up before that leaves the queue, and the database is never asked. */
+static void wait_until_asked(const struct late_passdb *late)
+{
+    while (atomic_load(&late->query) == NULL) {
+        (void)sched_yield(); /* a hashing thread is on its way */
+    }
+}
+
 /* Waits until the database has been asked, and answers. */
 static void answer(struct late_passdb *late, enum status status)
 {
-    struct passdb_query *query;
-    while ((query = atomic_exchange(&late->query, NULL)) == NULL) {
-        /* a hashing thread is on its way */
-    }
+    wait_until_asked(late);
+    struct passdb_query *query = atomic_exchange(&late->query, NULL);
     if (status == STATUS_OK) {
         stage_make_account(&query->account, query->identity.name, 5, STAGE_SECRET);
     }
@@ -398,12 +406,11 @@ Test(auth_login_settings, waits_for_a_database_that_answers_late)
     auth_cancel(&probe.request);
     /* Given up while the database thinks. */
     cr_assert_eq(begin(&probe, "gone", "secret"), AUTH_PENDING);
+    wait_until_asked(&late);
     auth_cancel(&probe.request);
     cr_expect_eq(stage.client.inflight, 0);
     probe.answers = 0;
-    if (atomic_load(&late.query) != NULL) {
-        answer(&late, STATUS_OK);
-    }
+    answer(&late, STATUS_OK);
     stage_close_client(&stage);
     cr_expect_eq(probe.answers, 0);
     auth_close(&stage.auth);
@@ -470,21 +477,118 @@ Test(auth_login_settings, a_database_that_never_answers_is_not_waited_for)
                                              .source_count = 1});
     struct probe probe = {0};
     cr_assert_eq(begin(&probe, "demo", "secret"), AUTH_PENDING);
-    int64_t due_ms = probe.request.own.started_ms + AUTH_ANSWER_MAX_S * INT64_C(1000);
-    (void)deadline_run(loop_wheel(stage.loop), due_ms - 100);
+    wait_until_asked(&late);
+    struct deadline *due = &probe.request.own.delay;
+    cr_assert(deadline_armed(due));
+    cr_expect_eq(due->due_ms, probe.request.own.started_ms + AUTH_ANSWER_MAX_S * INT64_C(1000));
     cr_expect_eq(probe.answers, 0);
-    (void)deadline_run(loop_wheel(stage.loop), due_ms + 100);
+    deadline_disarm(loop_wheel(stage.loop), due);
+    due->on_due(due); /* time passes; not by the wheel, which would then be ahead of the clock */
     cr_expect_eq(probe.answers, 1);
     cr_expect_eq(probe.verdict, AUTH_UNAVAILABLE);
     cr_expect_eq(stage.client.inflight, 0);
     /* When the answer comes in the end it is remembered all the same. */
     answer(&late, STATUS_OK);
-    while (begin(&probe, "demo", "secret") != AUTH_OK) {
-        auth_cancel(&probe.request); /* a hashing thread is still at it */
-    }
-    cr_expect_eq(probe.answers, 0);
+    cr_expect_eq(ask(&probe, "demo", "secret"), AUTH_OK); /* or its hash is waited for */
+    cr_expect_null(atomic_load(&late.query));
     cr_expect_eq(probe.request.identity.drop.id, 5);
+    cr_expect_eq(numbers().hashes, 1);
     stage_close(&stage);
+}
+
+/* --- what is given up --- */
+
+/* A database that holds its thread until the test lets it go: what comes later waits. */
+struct slow_passdb {
+    struct passdb passdb;
+    sem_t asked, go_on;
+};
+
+static enum status slow_find(struct passdb *passdb, struct passdb_query *query)
+{
+    struct slow_passdb *slow = (struct slow_passdb *)(void *)passdb;
+    sem_post(&slow->asked);
+    sem_wait(&slow->go_on);
+    stage_make_account(&query->account, query->identity.name, 5, "{PLAIN}secret");
+    return STATUS_OK;
+}
+
+static const struct passdb_ops slow_ops = {.name = "slow",
+                                           .may_block = true,
+                                           .find = slow_find,
+                                           .domain_exists = late_domain,
+                                           .count = late_count};
+
+static struct slow_passdb slow;
+
+static void open_slow(void)
+{
+    slow.passdb.ops = &slow_ops;
+    sem_init(&slow.asked, 0, 0);
+    sem_init(&slow.go_on, 0, 0);
+    stage_open(&stage, &(struct auth_config){.default_domain = "x",
+                                             .hash_threads = 1,
+                                             .hash_queue_max = 2,
+                                             .sources = STAGE_ONLY(&slow.passdb),
+                                             .source_count = 1});
+}
+
+TestSuite(auth_login_queue, .init = open_slow, .fini = close_stage);
+
+/* One login that keeps the only thread busy. */
+static void occupy(struct probe *probe)
+{
+    cr_assert_eq(begin(probe, "first", "secret"), AUTH_PENDING);
+    sem_wait(&slow.asked);
+}
+
+Test(auth_login_queue, a_login_given_up_frees_its_place_at_once)
+{
+    struct probe busy = {0}, gone = {0}, kept = {0};
+    char name[16];
+    occupy(&busy);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof name, "user%d", i);
+        cr_assert_eq(begin(&gone, name, "secret"), AUTH_PENDING, "%s", name);
+        auth_cancel(&gone.request);
+    }
+    cr_expect_eq(numbers().hash_waiting, 0);
+    cr_expect_eq(numbers().hash_refused, 0);
+    cr_expect_eq(stage.client.inflight, 1);
+    cr_assert_eq(begin(&kept, "kept", "secret"), AUTH_PENDING);
+    sem_post(&slow.go_on);
+    sem_post(&slow.go_on);
+    wait_for_hashes();
+    cr_expect_eq(busy.verdict, AUTH_OK);
+    cr_expect_eq(kept.verdict, AUTH_OK);
+    cr_expect_eq(gone.answers, 0);
+    cr_expect_eq(numbers().hashes, 2); /* nothing was verified for nobody */
+}
+
+Test(auth_login_queue, a_login_that_others_wait_for_too_keeps_its_place)
+{
+    struct probe busy = {0}, gone = {0}, kept = {0};
+    occupy(&busy);
+    cr_assert_eq(begin(&gone, "user", "secret"), AUTH_PENDING);
+    cr_assert_eq(begin(&kept, "user", "secret"), AUTH_PENDING);
+    auth_cancel(&gone.request);
+    cr_expect_eq(numbers().hash_waiting, 1);
+    sem_post(&slow.go_on);
+    sem_post(&slow.go_on);
+    wait_for_hashes();
+    cr_expect_eq(kept.verdict, AUTH_OK);
+    cr_expect_eq(gone.answers, 0);
+}
+
+Test(auth_login_queue, one_given_up_while_its_database_is_asked_goes_on)
+{
+    struct probe busy = {0};
+    occupy(&busy);
+    auth_cancel(&busy.request);
+    cr_expect_eq(stage.client.inflight, 0);
+    sem_post(&slow.go_on);
+    cr_expect_eq(ask(&busy, "first", "secret"), AUTH_OK);
+    cr_expect_eq(numbers().hashes, 1); /* joined it or found it remembered */
 }
 
 Test(auth_login_settings, whoever_is_remembered_gets_in_while_the_database_is_down)

@@ -178,10 +178,22 @@ Test(cache, guesses_push_nobody_out)
     cr_expect_eq(find(&late, TTL_MS + 1), CACHE_REFUSED);
 }
 
+static bool goes_on(struct cache_flight *flight)
+{
+    (void)flight;
+    return false;
+}
+
+static bool stops(struct cache_flight *flight)
+{
+    (void)flight;
+    return true;
+}
+
 Test(cache, one_verification_for_all_who_ask)
 {
     struct cache_key key = key_of("a@x", "secret"), other = key_of("b@x", "secret");
-    struct cache_flight flight, unused, second;
+    struct cache_flight flight = {.on_unwanted = goes_on}, second = flight, unused, *ended;
     struct cache_waiter waiters[4];
     struct cache_value value = {.verdict = CACHE_VERIFIED, .drop = {.id = 5}};
     struct list_link out;
@@ -190,18 +202,37 @@ Test(cache, one_verification_for_all_who_ask)
     cr_assert_eq(cache_begin(cache, &key, 0, &unused, &waiters[1], &value), CACHE_JOINED);
     cr_assert_eq(cache_begin(cache, &key, 0, &unused, &waiters[2], &value), CACHE_JOINED);
     cr_assert_eq(cache_begin(cache, &other, 0, &second, &waiters[3], &value), CACHE_BEGUN);
-    cr_expect(cache_leave(cache, &key, &waiters[1]));
-    cr_expect_not(cache_leave(cache, &key, &waiters[1]));
+    cr_expect(cache_leave(cache, &key, &waiters[1], &ended));
+    cr_expect_not(cache_leave(cache, &key, &waiters[1], &ended));
     cr_expect_not(cache_end_unwanted(cache, &flight));
     cache_settle(cache, &flight, &value, 0, &out);
     cr_expect_eq(list_pop_front(&out), &waiters[0].link);
     cr_expect_eq(list_pop_front(&out), &waiters[2].link);
     cr_expect_null(list_pop_front(&out));
-    cr_expect_not(cache_leave(cache, &key, &waiters[0]));
+    cr_expect_not(cache_leave(cache, &key, &waiters[0], &ended));
     cr_expect_eq(cache_begin(cache, &key, 0, &unused, &waiters[0], &value), CACHE_HIT);
     cr_expect_eq(value.drop.id, 5);
-    cr_expect(cache_leave(cache, &other, &waiters[3]));
+    cr_expect(cache_leave(cache, &other, &waiters[3], &ended));
+    cr_expect_null(ended);
     cr_expect(cache_end_unwanted(cache, &second));
+}
+
+Test(cache, the_last_one_who_leaves_ends_a_verification_that_can_be_stopped)
+{
+    struct cache_key key = key_of("a@x", "secret");
+    struct cache_flight flight = {.on_unwanted = stops}, next = flight, unused, *ended = NULL;
+    struct cache_waiter waiters[2];
+    struct cache_value value = {0};
+    cr_assert_eq(cache_begin(cache, &key, 0, &flight, &waiters[0], &value), CACHE_BEGUN);
+    cr_assert_eq(cache_begin(cache, &key, 0, &unused, &waiters[1], &value), CACHE_JOINED);
+    cr_expect(cache_leave(cache, &key, &waiters[0], &ended));
+    cr_expect_null(ended); /* somebody waits still */
+    cr_expect(cache_leave(cache, &key, &waiters[1], &ended));
+    cr_expect_eq(ended, &flight);
+    /* It is over: the next one begins anew. */
+    cr_expect_eq(cache_begin(cache, &key, 0, &next, &waiters[0], &value), CACHE_BEGUN);
+    cr_expect(cache_leave(cache, &key, &waiters[0], &ended));
+    cr_expect_eq(ended, &next);
 }
 
 Test(cache, remembers_nothing_of_a_verification_without_a_verdict)

@@ -25,7 +25,7 @@ static void run_task(struct verify_job *job)
 
 static void init_task(struct task *task)
 {
-    task->job.on_run = run_task;
+    task->job = (struct verify_job){.on_run = run_task};
     sem_init(&task->begun, 0, 0);
     sem_init(&task->go_on, 0, 0);
     sem_init(&task->done, 0, 0);
@@ -70,4 +70,33 @@ Test(verify, refuses_what_the_queue_cannot_take_but_never_what_was_admitted)
     cr_expect_eq(sem_trywait(&tasks[1].done), 0);
     cr_expect_neq(sem_trywait(&tasks[2].done), 0);
     cr_expect_eq(sem_trywait(&tasks[3].done), 0);
+}
+
+Test(verify, gives_a_job_back_that_waits_and_no_other)
+{
+    struct verify *verify = NULL;
+    struct task tasks[4];
+    cr_assert_eq(verify_create(1, 2, &verify), STATUS_OK);
+    for (size_t i = 0; i < 4; i++) {
+        init_task(&tasks[i]);
+    }
+    cr_expect_not(verify_withdraw(verify, &tasks[0].job)); /* never given */
+    cr_assert_eq(verify_submit(verify, &tasks[0].job), STATUS_OK);
+    sem_wait(&tasks[0].begun);
+    cr_expect_not(verify_withdraw(verify, &tasks[0].job)); /* it runs */
+    cr_assert_eq(verify_submit(verify, &tasks[1].job), STATUS_OK);
+    cr_assert_eq(verify_submit(verify, &tasks[2].job), STATUS_OK);
+    cr_expect_eq(verify_submit(verify, &tasks[3].job), STATUS_LIMIT);
+    cr_expect(verify_withdraw(verify, &tasks[1].job));
+    cr_expect_not(verify_withdraw(verify, &tasks[1].job));
+    cr_expect_eq(verify_waiting(verify), 1);
+    cr_expect_eq(verify_submit(verify, &tasks[3].job), STATUS_OK); /* its place is free */
+    for (size_t i = 0; i < 4; i++) {
+        sem_post(&tasks[i].go_on);
+    }
+    verify_destroy(&verify);
+    cr_expect_neq(sem_trywait(&tasks[1].done), 0);
+    cr_expect_eq(sem_trywait(&tasks[2].done), 0);
+    cr_expect_eq(sem_trywait(&tasks[3].done), 0);
+    cr_expect_not(tasks[3].job.is_queued);
 }
