@@ -355,10 +355,22 @@ static const struct passdb_ops passwd_file_ops = {
     .destroy = destroy,
 };
 
+/* A new table goes before those who look names up, whom a busy server never runs out of. */
+static int init_table_lock(struct passwd_file *file)
+{
+    pthread_rwlockattr_t writer_first;
+    (void)pthread_rwlockattr_init(&writer_first); /* takes no resources on Linux */
+    (void)pthread_rwlockattr_setkind_np(&writer_first,
+                                        PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    int result = pthread_rwlock_init(&file->table_lock, &writer_first);
+    (void)pthread_rwlockattr_destroy(&writer_first);
+    return result;
+}
+
 static void init_locks(struct passwd_file *file)
 {
     pthread_condattr_t monotonic;
-    int result = pthread_rwlock_init(&file->table_lock, NULL);
+    int result = init_table_lock(file);
     assert(result == 0); /* none of them takes resources on Linux */
     result = pthread_mutex_init(&file->lock, NULL);
     assert(result == 0);

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,28 @@ def count_tap(name, tap, totals):
     return counted
 
 
+def run_whole(command, environment, workdir, limit_s):
+    """(exit code, output) of a program; no code when its time was up: then it is ended with all
+    that it started, as Criterion starts a process for every test.
+    """
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=workdir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=limit_s)
+            return process.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, process.communicate()[0]
+
+
 def run_program(name, command, environment, workdir, limit_s, totals):
     if not pathlib.Path(command[0]).exists():
         totals.not_ok(name, f"{command[0]} was not built")
@@ -100,37 +123,24 @@ def run_program(name, command, environment, workdir, limit_s, totals):
         tap_path = pathlib.Path(folder) / "report.tap"
         criterion = is_criterion(command)
         if criterion:
-            command = command + [f"--tap={tap_path}", "--timeout", str(limit_s)]
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                cwd=workdir,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as expired:
-            output = expired.stdout or ""
-            if isinstance(output, bytes):
-                output = output.decode(errors="replace")
+            # A single test that hangs is named before the whole program's time is up.
+            command = command + [f"--tap={tap_path}", "--timeout", str(limit_s // 2)]
+        code, output = run_whole(command, environment, workdir, limit_s)
+        if code is None:
             totals.not_ok(name, f"did not end within {limit_s} s\n{output}")
             return
         # Figures and seeds, for the report.
-        print("".join(f"{line}\n" for line in done.stdout.splitlines() if line.startswith("# ")))
+        print("".join(f"{line}\n" for line in output.splitlines() if line.startswith("# ")))
         failed_before = totals.failed
         counted = 0
         if criterion and tap_path.exists():
             counted = count_tap(name, tap_path.read_text(errors="replace"), totals)
-        elif FIGURES.search(done.stdout):
-            counted = count_plain(name, done.stdout, totals)
-        if counted == 0 and done.returncode == 0:
+        elif FIGURES.search(output):
+            counted = count_plain(name, output, totals)
+        if counted == 0 and code == 0:
             totals.ok(name)
-        if done.returncode != 0 and totals.failed == failed_before:
-            totals.not_ok(f"{name} ended with {done.returncode}", done.stdout)
+        if code != 0 and totals.failed == failed_before:
+            totals.not_ok(f"{name} ended with {code}", output)
         complaints = "".join(
             path.read_text(errors="replace")
             for path in sorted(pathlib.Path(folder).glob("sanitizer*"))
