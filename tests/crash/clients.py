@@ -5,9 +5,12 @@ oracle for each maildrop what they are about to do and what was acknowledged.
 How the server goes, and how it comes back, is the test's affair.
 """
 
+import contextlib
 import itertools
 import re
+import socket
 import threading
+import time
 
 from crash.oracle import Broken, Oracle
 from harness import settings
@@ -38,6 +41,8 @@ class Clients:
         self.users = list(users)
         self.sizes = sizes
         self.timeout = timeout
+        self.sockets = []
+        self.options = {"timeout": timeout, "sockets": self.sockets}
         self.oracles = {user: Oracle() for user in users}
         self.problems = []
 
@@ -49,7 +54,7 @@ class Clients:
     def deliver_until_dead(self, server, stop):
         """One LMTP client: delivers to one or several users until the server is gone."""
         try:
-            with Lmtp(server.address("lmtp"), timeout=self.timeout) as client:
+            with Lmtp(server.address("lmtp"), **self.options) as client:
                 while not stop.is_set():
                     with self.guard:
                         number = next(self.counter)
@@ -60,8 +65,8 @@ class Clients:
                     client.send(b"MAIL FROM:<a@client.test>\r\n")
                     client.send(b"".join(b"RCPT TO:<%s>\r\n" % user.encode() for user in chosen))
                     client.send(b"DATA\r\n" + stuff(message) + b".\r\n")
-                    for _ in range(2 + len(chosen)):
-                        client.reply()
+                    codes = [reply.code for reply in client.replies(2 + len(chosen))]
+                    assert codes == [250] * (1 + len(chosen)) + [354], codes
                     for user in chosen:
                         if client.reply().code == 250:
                             self.oracles[user].delivered(number)
@@ -73,7 +78,7 @@ class Clients:
         oracle = self.oracles[user]
         try:
             while not stop.is_set():
-                with Pop3(server.address("pop3"), user, timeout=self.timeout) as client:
+                with Pop3(server.address("pop3"), user, **self.options) as client:
                     numbers = {}
                     for msgno in client.listing():
                         header = client.top(msgno, 0)
@@ -120,14 +125,26 @@ class Clients:
             threading.Thread(target=self.delete_until_dead, args=(server, user, stop))
             for user in self.users
         ]
+        self.sockets.clear()
         for thread in threads:
             thread.start()
         try:
             end()
         finally:
             stop.set()
-            for thread in threads:
-                thread.join(settings.seconds(3 * self.timeout))
+            self.end_of(threads)
+
+    def end_of(self, threads):
+        """A client whose connection nobody had accepted is told by nobody that the server is gone.
+        """
+        deadline = time.monotonic() + 2
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+        for one in self.sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(settings.seconds(3 * self.timeout))
         if any(thread.is_alive() for thread in threads):
             raise Broken("a client hangs")
 

@@ -23,7 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent():
+def die_with_parent():
     """Runs in the child: a test program that is killed takes its server along."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -102,7 +102,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 text=True,
                 errors="replace",
             )

@@ -14,7 +14,10 @@ class Closed(AssertionError):
 class Wire:
     """One connection. Everything read is checked to end its lines with CRLF."""
 
-    def __init__(self, address, timeout=10, receive_buffer=None, tls=None):
+    def __init__(self, address, timeout=10, receive_buffer=None, tls=None, sockets=None):
+        """`sockets` is a list the socket is put on before it connects, for who wants to end it from
+        another thread.
+        """
         family = (
             socket.AF_UNIX
             if isinstance(address, str)
@@ -25,6 +28,8 @@ class Wire:
             # Has to be set before connect: the window is agreed upon then.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(settings.seconds(timeout))
+        if sockets is not None:
+            sockets.append(self.socket)
         self.socket.connect(address)
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -68,7 +68,7 @@ def all_jobs(work, slots, long):
             environment={"RESTANTE_LONG": "1" if long else ""},
         ),
         python_job("interop", "interop", work, long=long),
-        python_job("vm", "vm", work, long=long),
+        python_job("vm", "vm", work, long=long, limit_s=900),
         python_job("guard", "guard", work, limit_s=600),
         programs_job("proof", "proof", work, "plain", long=long, limit_s=500),
         programs_job("asan-proof", "proof", work, "asan", limit_s=500),

@@ -5,7 +5,6 @@ shell script and switches itself off.
 Emulated, not accelerated: ten to thirty times slower than the machine, so nothing is ever timed.
 """
 
-import gzip
 import os
 import pathlib
 import re
@@ -15,7 +14,7 @@ import tempfile
 
 QEMU = "qemu-system-x86_64"
 KERNEL = "linux-image-cloud-amd64"
-APPLETS = "sh mount insmod ip poweroff cat mkdir echo sleep".split()
+APPLETS = "sh mount insmod ip poweroff cat mkdir echo sleep hostname date chroot".split()
 
 PREPARE = """#!/bin/sh
 mount -t proc proc /proc
@@ -107,28 +106,35 @@ class Guest:
             raise Missing(f"the kernel package has no module {name}")
         shutil.copy(found[0], self.tree / f"{name}.ko")
 
-    def run(self, script, limit_s):
-        """Boots, runs `script`, and returns what was written to the console."""
+    def pack(self, script):
+        """Makes the initial file system, with `script` as what the machine does."""
         init = self.tree / "init"
         init.write_text(PREPARE + script + "\necho the-script-has-ended\npoweroff -f\n")
         init.chmod(0o755)
         names = run("find", ".", cwd=self.tree)
-        archive = subprocess.run(
-            ["cpio", "-o", "-H", "newc", "--quiet"],
-            cwd=self.tree,
-            input=names.encode(),
-            stdout=subprocess.PIPE,
-            check=True,
-        ).stdout
-        image = self.folder / "initrd"
-        image.write_bytes(gzip.compress(archive, 1))
+        with open(self.folder / "initrd", "wb") as archive:
+            subprocess.run(
+                ["cpio", "-o", "-H", "newc", "--quiet"],
+                cwd=self.tree,
+                input=names.encode(),
+                stdout=archive,
+                check=True,
+            )
+
+    def command(self, *options):
+        """QEMU's command line for what was packed; the network card is an option's affair."""
         kernel = next((self.root / "boot").glob("vmlinuz-*"))
-        command = f"{QEMU} -accel tcg -m 1024 -nographic -no-reboot -nic none".split()
-        command += ["-kernel", str(kernel), "-initrd", str(image)]
-        command += ["-append", "console=ttyS0 quiet panic=-1"]
+        command = f"{QEMU} -accel tcg -m 1024 -nographic -no-reboot".split()
+        command += ["-kernel", str(kernel), "-initrd", str(self.folder / "initrd")]
+        command += ["-append", "console=ttyS0 quiet panic=-1", *options]
+        return command
+
+    def run(self, script, limit_s, *options):
+        """Boots, runs `script`, and returns what was written to the console."""
+        self.pack(script)
         try:
             done = subprocess.run(
-                command,
+                self.command("-nic", "none", *options),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
