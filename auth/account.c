@@ -533,7 +533,9 @@ static enum status replace(struct account_db *db, unsigned table, const struct a
     if (status == STATUS_OK) {
         status = write_account(db, table, txn, account, false);
     }
-    return finish(db, table, &txn, status, account->name, out_error);
+    return only_unchanged
+               ? account_finish(db, &txn, status, "account", account->name, NULL, out_error)
+               : finish(db, table, &txn, status, account->name, out_error);
 }
 
 enum status account_change(struct account_db *db, const struct account *account,

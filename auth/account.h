@@ -73,7 +73,10 @@ MUST_CHECK enum status account_add_all(struct account_db *db, const struct accou
 /* Replaces it; STATUS_NOT_FOUND when there is none. */
 MUST_CHECK enum status account_change(struct account_db *db, const struct account *account,
                                       struct error *out_error);
-/* The same, but only if nobody has changed it since `account` was read; else STATUS_LOST. */
+/* The same, but only if nobody has changed it since `account` was read; else STATUS_LOST. For what
+ * makes no difference to who is let in, such as more credentials of the same password: it is not
+ * announced, so that verdicts that are remembered stay (they share stamps: announced, the first
+ * logins after an import of many accounts would make each other forgotten). */
 MUST_CHECK enum status account_change_unchanged(struct account_db *db,
                                                 const struct account *account,
                                                 struct error *out_error);

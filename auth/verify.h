@@ -24,8 +24,8 @@ struct verify_job {
     void (*on_run)(struct verify_job *job);
 };
 
-/* Starts `threads` threads; STATUS_NO_MEMORY when they cannot be made. Signals are blocked in them.
- */
+/* Starts `threads` threads, by AUTH_HASH_NICE less urgent than their creator; STATUS_NO_MEMORY when
+ * they cannot be made. Signals are blocked in them. */
 MUST_CHECK enum status verify_create(uint32_t threads, uint32_t queue_max,
                                      struct verify **out_verify);
 /* Runs what is queued, then ends the threads. NULLs. */

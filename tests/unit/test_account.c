@@ -196,6 +196,7 @@ Test(account, tells_its_watcher_of_changes_that_happened)
     cr_assert_eq(add("a@x"), STATUS_OK);
     cr_assert_eq(add("a@x"), STATUS_EXISTS);
     cr_assert_eq(account_find(db, "a@x", &account), STATUS_OK);
+    cr_assert_eq(account_change_unchanged(db, &account, NULL), STATUS_OK); /* not of this */
     cr_assert_eq(account_change(db, &account, NULL), STATUS_OK);
     cr_assert_eq(account_remove(db, "a@x", NULL), STATUS_OK);
     cr_expect_eq(seen.count, 3);

@@ -309,6 +309,21 @@ Test(auth_login, a_login_adds_the_credentials_that_are_missing)
     account_db_close(&db);
 }
 
+Test(auth_login, who_gets_more_credentials_is_still_remembered)
+{
+    struct probe probe = {0};
+    struct account account = {0};
+    stage_add(&stage, "import@localhost", 6, STAGE_SECRET);
+    cr_assert_eq(ask(&probe, "import", "secret"), AUTH_OK);
+    while (account.credential_count < 4) { /* a hashing thread is at it */
+        (void)sched_yield();
+        cr_assert_eq(account_find(auth_accounts(stage.auth), "import@localhost", &account),
+                     STATUS_OK);
+    }
+    cr_expect_eq(begin(&probe, "import", "secret"), AUTH_OK);
+    cr_expect_eq(numbers().hashes, 1);
+}
+
 /* --- with other settings and other databases --- */
 
 Test(auth_login_settings, exempts_loopback_when_told_to)

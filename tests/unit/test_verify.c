@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 struct task {
     struct verify_job job;
     sem_t begun, go_on, done;
     bool signals_blocked;
+    int nice;
 };
 
 static void run_task(struct verify_job *job)
@@ -18,6 +20,7 @@ static void run_task(struct verify_job *job)
     sigset_t mask;
     (void)pthread_sigmask(SIG_SETMASK, NULL, &mask);
     task->signals_blocked = sigismember(&mask, SIGTERM) == 1;
+    task->nice = getpriority(PRIO_PROCESS, 0); /* 0: this thread */
     sem_post(&task->begun);
     sem_wait(&task->go_on);
     sem_post(&task->done);
@@ -31,7 +34,7 @@ static void init_task(struct task *task)
     sem_init(&task->done, 0, 0);
 }
 
-Test(verify, runs_what_is_submitted_on_a_thread_without_signals)
+Test(verify, runs_what_is_submitted_on_a_thread_without_signals_that_lets_others_go_first)
 {
     struct verify *verify = NULL;
     struct task task;
@@ -41,6 +44,7 @@ Test(verify, runs_what_is_submitted_on_a_thread_without_signals)
     sem_post(&task.go_on);
     sem_wait(&task.done);
     cr_expect(task.signals_blocked);
+    cr_expect_gt(task.nice, getpriority(PRIO_PROCESS, 0)); /* the workers come first */
     verify_destroy(&verify);
     cr_expect_null(verify);
     verify_destroy(&verify);
