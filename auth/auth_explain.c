@@ -20,6 +20,7 @@ struct inquiry {
     struct auth *auth;
     const struct auth_question *question;
     struct auth_explanation *out;
+    struct timespec until; /* monotonic: then no database is waited for any more */
     struct auth_name name;
     struct account account, master;
     bool has_account, has_master, is_unavailable;
@@ -98,15 +99,12 @@ static struct patient *make_patient(const struct identity *identity)
 }
 
 /* Waits for the answer. False: it has been given up, and is no longer ours. */
-static bool wait_for(struct patient *patient)
+static bool wait_for(struct patient *patient, const struct timespec *until)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail for this clock */
-    until.tv_sec += AUTH_EXPLAIN_WAIT_S;
     (void)pthread_mutex_lock(&patient->lock); /* see on_answer */
     int result = 0;
     while (!patient->is_answered && result != ETIMEDOUT) {
-        result = pthread_cond_timedwait(&patient->answered_now, &patient->lock, &until);
+        result = pthread_cond_timedwait(&patient->answered_now, &patient->lock, until);
     }
     bool is_answered = patient->is_answered;
     patient->is_given_up = !is_answered;
@@ -114,16 +112,16 @@ static bool wait_for(struct patient *patient)
     return is_answered;
 }
 
-static enum status ask(struct passdb *passdb, const struct identity *identity,
-                       struct account *out_account)
+static enum status ask(struct inquiry *inquiry, struct passdb *passdb, struct account *out_account)
 {
+    const struct identity *identity = &inquiry->name.user;
     struct patient *patient = make_patient(identity);
     if (patient == NULL) {
         return STATUS_NO_MEMORY;
     }
     enum status status = passdb->ops->find(passdb, &patient->query);
     if (status == STATUS_PENDING) {
-        if (!wait_for(patient)) {
+        if (!wait_for(patient, &inquiry->until)) {
             return STATUS_TIMEOUT;
         }
         status = patient->status;
@@ -163,7 +161,7 @@ static void explain_databases(struct inquiry *inquiry)
     for (uint32_t i = 0; i < order->count; i++) {
         struct passdb *passdb = order->seats[i].passdb;
         const char *name = passdb->ops->name;
-        enum status status = ask(passdb, &inquiry->name.user, &inquiry->account);
+        enum status status = ask(inquiry, passdb, &inquiry->account);
         if (status == STATUS_OK) {
             say(inquiry, "database", true, "%u, %s, knows the name and answers for it", i + 1,
                 name);
@@ -387,6 +385,8 @@ void auth_explain(struct auth *auth, const struct auth_question *question,
     inquiry->auth = auth;
     inquiry->question = question;
     inquiry->out = out_explanation;
+    (void)clock_gettime(CLOCK_MONOTONIC, &inquiry->until); /* cannot fail for this clock */
+    inquiry->until.tv_sec += AUTH_EXPLAIN_WAIT_S;
     explain(inquiry);
     mem_wipe(inquiry, sizeof *inquiry);
     free(inquiry);

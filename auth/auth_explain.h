@@ -37,8 +37,8 @@ struct auth_explanation {
     struct auth_explain_step steps[AUTH_EXPLAIN_STEPS_MAX];
 };
 
-/* Blocking: tens of milliseconds for a password, and up to AUTH_EXPLAIN_WAIT_S for a database that
- * answers late. Any thread but a worker. */
+/* Blocking: tens of milliseconds for a password, and up to AUTH_EXPLAIN_WAIT_S for databases
+ * that answer late. Any thread but a worker. */
 void auth_explain(struct auth *auth, const struct auth_question *question,
                   struct auth_explanation *out_explanation);
 

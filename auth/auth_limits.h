@@ -77,7 +77,7 @@
 
 #define AUTH_EXPLAIN_STEPS_MAX 32  /* steps of a decision that is explained */
 #define AUTH_EXPLAIN_TEXT_MAX  255 /* octets of one of them */
-#define AUTH_EXPLAIN_WAIT_S    10  /* a database may take to answer the administrator */
+#define AUTH_EXPLAIN_WAIT_S    3   /* all databases together may take to answer the administrator */
 
 #define AUTH_THROTTLE_SETS 1024 /* times AUTH_THROTTLE_WAYS sources remembered; a power of two */
 #define AUTH_THROTTLE_WAYS 8    /* sources of one set */

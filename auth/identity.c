@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/identity.h"
 
+#include "io/utf8.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -27,36 +29,13 @@ static char lower(uint8_t octet)
     return (char)(octet >= 'A' && octet <= 'Z' ? octet + ('a' - 'A') : octet);
 }
 
-/* Octets of the well-formed UTF-8 sequence beyond ASCII at `text` (RFC 3629 section 4, without the
- * control characters U+0080 to U+009F), or 0. */
-static size_t utf8_length(const uint8_t *text, size_t left)
-{
-    uint8_t first = text[0];
-    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
-                    : (first & 0xf0) == 0xe0         ? 3
-                    : first >= 0xf0 && first <= 0xf4 ? 4
-                                                     : 0;
-    if (length == 0 || length > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool bad = (first == 0xc2 && text[1] < 0xa0) || (first == 0xe0 && text[1] < 0xa0) ||
-               (first == 0xed && text[1] > 0x9f) || (first == 0xf0 && text[1] < 0x90) ||
-               (first == 0xf4 && text[1] > 0x8f);
-    return bad ? 0 : length;
-}
-
 /* Whether `text` has only characters of the list and UTF-8, at least one. */
 static bool all_allowed(const uint8_t *text, size_t length, bool (*is_allowed)(uint8_t octet))
 {
     size_t at = 0;
     while (at < length) {
         size_t step =
-            text[at] < 0x80 ? (size_t)is_allowed(text[at]) : utf8_length(text + at, length - at);
+            text[at] < 0x80 ? (size_t)is_allowed(text[at]) : utf8_sequence(text + at, length - at);
         if (step == 0) {
             return false;
         }
@@ -175,7 +154,7 @@ static size_t unquote(const uint8_t *text, size_t length, uint8_t *out, size_t *
         if (octet < ' ' || octet == 0x7f || (is_escape && octet >= 0x80)) {
             return 0;
         }
-        size_t step = octet < 0x80 ? 1 : utf8_length(text + at, length - at);
+        size_t step = octet < 0x80 ? 1 : utf8_sequence(text + at, length - at);
         if (step == 0 || written + step > AUTH_NAME_MAX) {
             return 0;
         }

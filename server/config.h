@@ -117,6 +117,7 @@ struct config_lmtp {
     uint32_t idle_timeout_s;     /* 300 */
     uint32_t recipients_max;     /* of one message: 1,000 */
     uint64_t message_octets_max; /* SIZE: 64 MiB */
+    uint32_t bad_commands;       /* in a row, after which a session ends: 20 */
     bool refuse_bare_lf;         /* 550 5.6.0 instead of making CRLF of it */
 };
 

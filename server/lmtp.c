@@ -280,6 +280,11 @@ static const char *out_of_sequence(enum lmtp_state state)
 static enum verdict on_refused(struct session *session, enum session_refusal refusal,
                                const struct command *row)
 {
+    if (session->bad_commands >= session->worker->config->lmtp.bad_commands) {
+        session->end_reason = "bad_commands";
+        reply_line(session, "421 4.7.0 Too many bad commands, closing");
+        return VERDICT_CLOSE;
+    }
     switch (refusal) {
     case SESSION_UNKNOWN_COMMAND:
         reply_line(session, "500 5.5.1 No such command; this is LMTP, say LHLO");

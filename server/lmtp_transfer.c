@@ -62,7 +62,7 @@ static void log_recipient(struct lmtp *lmtp, const struct lmtp_recipient *recipi
     log_end(&line);
 }
 
-static void count_message(struct lmtp *lmtp, enum status status)
+static void count_message(struct lmtp *lmtp, enum status status, unsigned delivered)
 {
     const struct lmtp_transaction *transaction = lmtp->transaction;
     struct worker_counters *counters = &lmtp->session.worker->counters;
@@ -73,11 +73,48 @@ static void count_message(struct lmtp *lmtp, enum status status)
         return;
     }
     counter_add(&counters->deliveries, 1);
-    counter_add(&counters->delivery_recipients, transaction->recipient_count);
+    counter_add(&counters->delivery_recipients, delivered);
     counter_add(&counters->delivery_octets, transaction->decoder.octets);
     lmtp->message_count++;
-    lmtp->recipient_count += transaction->recipient_count;
+    lmtp->recipient_count += delivered;
     lmtp->octets += transaction->decoder.octets;
+}
+
+/* What became of one recipient when the message as a whole came to `status`: another's maildrop may
+ * be all that is left of several (a single one's fate is the message's). */
+static enum status recipient_status(struct lmtp *lmtp, const struct lmtp_recipient *recipient,
+                                    enum status status)
+{
+    bool may_be_gone = status == STATUS_OK && lmtp->transaction->drop_count > 1;
+    return may_be_gone && store_drop_is_removed(&lmtp->session.worker->store, &recipient->to.drop)
+               ? STATUS_NOT_FOUND
+               : status;
+}
+
+/* The reply to the RCPT whose recipients begin at `index`: an alias is served when one of those it
+ * stands for is. Logs each; returns how many have the message. */
+static unsigned answer_recipient(struct lmtp *lmtp, unsigned index, enum status status,
+                                 uint64_t uid)
+{
+    const struct lmtp_transaction *transaction = lmtp->transaction;
+    enum status answer = STATUS_NOT_FOUND;
+    unsigned delivered = 0, i = index;
+    do {
+        const struct lmtp_recipient *recipient = &transaction->recipients[i];
+        enum status own = recipient_status(lmtp, recipient, status);
+        log_recipient(lmtp, recipient, own, uid);
+        delivered += own == STATUS_OK;
+        answer = answer == STATUS_OK ? answer : own;
+    } while (++i < transaction->recipient_count && transaction->recipients[i].further);
+    if (lmtp->session.ended) {
+        return delivered; /* nobody is there to be told */
+    }
+    if (answer == STATUS_OK) {
+        reply_format(&lmtp->session, "250 2.0.0 Delivered, uid %016llx", (unsigned long long)uid);
+    } else {
+        reply_line(&lmtp->session, failure_text(answer));
+    }
+    return delivered;
 }
 
 /* The end of every message whose end was read: one reply for each accepted RCPT, in order, repeated
@@ -86,19 +123,13 @@ static void count_message(struct lmtp *lmtp, enum status status)
 static void answer_message(struct lmtp *lmtp, enum status status, uint64_t uid)
 {
     const struct lmtp_transaction *transaction = lmtp->transaction;
+    unsigned delivered = 0;
     for (unsigned i = 0; i < transaction->recipient_count; i++) {
-        log_recipient(lmtp, &transaction->recipients[i], status, uid);
-        if (lmtp->session.ended || transaction->recipients[i].further) {
-            continue; /* nobody is there to be told, or has been told */
-        }
-        if (status == STATUS_OK) {
-            reply_format(&lmtp->session, "250 2.0.0 Delivered, uid %016llx",
-                         (unsigned long long)uid);
-        } else {
-            reply_line(&lmtp->session, failure_text(status));
+        if (!transaction->recipients[i].further) {
+            delivered += answer_recipient(lmtp, i, status, uid);
         }
     }
-    count_message(lmtp, status);
+    count_message(lmtp, status, delivered);
     lmtp_forget(lmtp);
 }
 

@@ -101,6 +101,7 @@ const struct setting settings[] = {
      "1000", NULL},
     {"lmtp", "message_octets_max", SETTING_SIZE, AT(lmtp.message_octets_max), 64 * KIB, 2 * GIB,
      "64M", NULL},
+    {"lmtp", "bad_commands", SETTING_COUNT, AT(lmtp.bad_commands), 1, 1000000, "20", NULL},
     {"lmtp", "refuse_bare_lf", SETTING_BOOL, AT(lmtp.refuse_bare_lf), 0, 0, "false", NULL},
 };
 const size_t settings_count = sizeof settings / sizeof settings[0];

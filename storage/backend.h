@@ -17,6 +17,7 @@ struct store_ops {
     enum status (*drop_create)(struct store_drop_change *change);
     enum status (*drop_rename)(struct store_drop_change *change);
     enum status (*drop_remove)(struct store_drop_change *change);
+    bool (*drop_is_removed)(struct store_client *client, const struct store_drop *drop);
 
     enum status (*open_drop)(struct store_open_request *request);
     void (*open_cancel)(struct store_open_request *request);

@@ -221,6 +221,7 @@ const struct store_ops local_ops = {
     .drop_create = local_drop_create,
     .drop_rename = local_drop_rename,
     .drop_remove = local_drop_remove,
+    .drop_is_removed = local_drop_has_gone,
     .open_drop = local_open_drop,
     .open_cancel = local_open_cancel,
     .view_close = local_view_close,

@@ -99,7 +99,8 @@ void local_commit_detach(struct store_commit *commit);
 enum status local_drop_create(struct store_drop_change *change);
 enum status local_drop_rename(struct store_drop_change *change);
 enum status local_drop_remove(struct store_drop_change *change);
-/* Whether a maildrop has been removed, or is being. Any thread. */
+bool local_drop_has_gone(struct store_client *client, const struct store_drop *drop);
+/* The same by number. Any thread. */
 bool local_drop_is_removed(struct local *local, uint64_t maildrop);
 
 /* local_deliver.c: delivering. */

@@ -22,6 +22,11 @@ bool local_drop_is_removed(struct local *local, uint64_t maildrop)
     return removed;
 }
 
+bool local_drop_has_gone(struct store_client *client, const struct store_drop *drop)
+{
+    return local_drop_is_removed(local_of(client), drop->id);
+}
+
 static void unmark_removed(struct local *local, uint64_t maildrop)
 {
     (void)pthread_mutex_lock(&local->mutex);

@@ -63,6 +63,11 @@ enum status store_drop_remove(struct store_drop_change *change)
     return change->client->store->ops->drop_remove(change);
 }
 
+bool store_drop_is_removed(struct store_client *client, const struct store_drop *drop)
+{
+    return client->store->ops->drop_is_removed(client, drop);
+}
+
 enum status store_open_drop(struct store_open_request *request)
 {
     return request->client->store->ops->open_drop(request);

@@ -101,6 +101,9 @@ struct store_drop_change {
 MUST_CHECK enum status store_drop_create(struct store_drop_change *change);
 MUST_CHECK enum status store_drop_rename(struct store_drop_change *change);
 MUST_CHECK enum status store_drop_remove(struct store_drop_change *change);
+/* Whether a maildrop has been removed, or is being. Of a message that was delivered to several it
+ * tells who does not have it. */
+bool store_drop_is_removed(struct store_client *client, const struct store_drop *drop);
 
 /* --- opening: lock and frozen view in one call --- */
 
@@ -257,7 +260,8 @@ MUST_CHECK enum status store_delivery_add(struct store_delivery *delivery, const
  * Ends the message and makes it durable for all `recipients` (each drop once; copied). Always
  * STATUS_PENDING, then on_done, after which the delivery is gone; or a failure at once (then only
  * abort is left). STATUS_OK means durable. STATUS_EXISTS: the imported unique-id is taken in one of
- * the maildrops. STATUS_NOT_FOUND: no recipient's maildrop exists any more.
+ * the maildrops. STATUS_NOT_FOUND: no recipient's maildrop exists any more; when only some are gone,
+ * store_drop_is_removed tells which.
  */
 MUST_CHECK enum status store_delivery_commit(struct store_delivery *delivery,
                                              const struct store_recipient *recipients,

@@ -243,8 +243,10 @@ static void set_config(void)
                                         .stall_timeout_s = 600,
                                         .bad_commands_login = 3,
                                         .bad_commands = 20};
-    config->lmtp = (struct config_lmtp){
-        .idle_timeout_s = 300, .recipients_max = 100, .message_octets_max = 1 << 20};
+    config->lmtp = (struct config_lmtp){.idle_timeout_s = 300,
+                                        .recipients_max = 100,
+                                        .message_octets_max = 1 << 20,
+                                        .bad_commands = 20};
     sim_world->pop3_config = (struct config_listener){
         .name = "pop3", .protocol = CONFIG_POP3, .policy = {.plaintext_without_tls = true}};
     sim_world->lmtp_config = (struct config_listener){.name = "lmtp", .protocol = CONFIG_LMTP};

@@ -58,7 +58,7 @@ static inline void fixture_open(enum loop_kind kind, const struct session_protoc
                                                .stall_timeout_s = 600,
                                                .bad_commands_login = 3,
                                                .bad_commands = 20};
-    fixture.config.lmtp.idle_timeout_s = 300;
+    fixture.config.lmtp = (struct config_lmtp){.idle_timeout_s = 300, .bad_commands = 20};
     fixture.config_listener = (struct config_listener){
         .name = "test", .protocol = CONFIG_POP3, .policy = {.plaintext_without_tls = true}};
     struct loop_config loop_config = {.kind = kind, .on_wake = fixture_on_wake};

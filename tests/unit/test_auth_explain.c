@@ -144,3 +144,37 @@ Test(auth_explain, tells_what_the_cache_remembers)
     cr_expect_eq(explain("demo", "secret", false), AUTH_OK);
     cr_expect_not_null(step_of("cache", "nothing"));
 }
+
+/* A database that keeps its questions. */
+static struct passdb_query *kept;
+
+static enum status keep_question(struct passdb *passdb, struct passdb_query *query)
+{
+    (void)passdb;
+    kept = query;
+    return STATUS_PENDING;
+}
+
+static enum status no_count(struct passdb *passdb, uint64_t *out_count)
+{
+    (void)passdb;
+    *out_count = 0;
+    return STATUS_OK;
+}
+
+Test(auth_explain, does_not_wait_for_ever_for_a_database)
+{
+    static const struct passdb_ops ops = {
+        .name = "silent", .may_block = true, .find = keep_question, .count = no_count};
+    static struct passdb silent = {.ops = &ops};
+    stage_close(&stage);
+    stage_open(&stage, &(struct auth_config){.default_domain = "localhost",
+                                             .hash_threads = 1,
+                                             .sources = STAGE_ONLY(&silent),
+                                             .source_count = 1});
+    cr_assert_eq(explain("demo", "secret", true), AUTH_UNAVAILABLE);
+    cr_assert_not_null(step_of("database", "silent, cannot tell (timeout)"));
+    /* Its answer comes after all, and nobody is there any more; who looks for leaks would see. */
+    cr_assert_not_null(kept);
+    kept->on_answer(kept, STATUS_NOT_FOUND);
+}

@@ -14,11 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONTENT_MAX    (1u << 20)
-#define TURNS_MAX      5000 /* of the loop until an answer has to be there */
-#define TURN_MS        10
-#define MESSAGE_MAX    1000 /* SIZE here */
-#define RECIPIENTS_MAX 4
+#define CONTENT_MAX      (1u << 20)
+#define TURNS_MAX        5000 /* of the loop until an answer has to be there */
+#define TURN_MS          10
+#define MESSAGE_MAX      1000 /* SIZE here */
+#define RECIPIENTS_MAX   4
+#define BAD_COMMANDS_MAX 6
 
 /* --- the fake store --- */
 
@@ -42,6 +43,7 @@ static struct {
     struct store_drop drops[RECIPIENTS_MAX];
     char addresses[RECIPIENTS_MAX][64], orcpts[RECIPIENTS_MAX][64];
     unsigned drop_count;
+    uint64_t removed; /* a maildrop's number, 0: none */
 } fake;
 
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,
@@ -121,6 +123,11 @@ void store_delivery_abort(struct store_delivery **delivery)
     fake.aborted++;
 }
 
+bool store_drop_is_removed(struct store_client *client, const struct store_drop *drop)
+{
+    return fake.removed != 0 && drop->id == fake.removed;
+}
+
 /* What the store has to say by itself, outside of any call. */
 static void run_fake_store(void)
 {
@@ -195,6 +202,7 @@ static struct config config = {
     .pop3 = {.stall_timeout_s = 600},
     .lmtp = {.idle_timeout_s = 300,
              .recipients_max = RECIPIENTS_MAX,
+             .bad_commands = BAD_COMMANDS_MAX,
              .message_octets_max = MESSAGE_MAX},
 };
 static struct config_listener listener_config = {.name = "lmtp", .protocol = CONFIG_LMTP};
@@ -372,6 +380,24 @@ Test(lmtp, refuses_the_greetings_of_smtp_and_what_it_does_not_know)
     expect("500 5.5.2");
 }
 
+Test(lmtp, ends_a_session_that_says_nothing_it_knows)
+{
+    greet();
+    for (unsigned i = 1; i < BAD_COMMANDS_MAX; i++) {
+        say("nonsense\r\n");
+        expect("500 5.5.1");
+    }
+    say("NOOP\r\n"); /* the count begins again */
+    expect("250 2.0.0");
+    for (unsigned i = 1; i < BAD_COMMANDS_MAX; i++) {
+        say("nonsense\r\n");
+        expect("500 5.5.1");
+    }
+    say("nonsense\r\nNOOP\r\n");
+    expect("421 4.7.0");
+    expect_closed();
+}
+
 Test(lmtp, holds_to_the_order_of_commands)
 {
     expect("220 ");
@@ -501,6 +527,18 @@ Test(lmtp, tells_each_recipient_what_went_wrong)
         }
     }
     cr_assert_eq(counter_read(&worker.counters.deliveries), 0);
+}
+
+Test(lmtp, tells_a_recipient_whose_maildrop_is_gone_and_the_others_the_truth)
+{
+    begin();
+    say("RCPT TO:<user2>\r\nRCPT TO:<user3>\r\nDATA\r\nhi\r\n");
+    expect("250 2.1.5|250 2.1.5|354 ");
+    fake.removed = 2;
+    say(".\r\nQUIT\r\n");
+    expect("250 2.0.0|550 5.1.1|250 2.0.0|221 2.0.0");
+    expect_closed();
+    cr_assert_eq(counter_read(&worker.counters.delivery_recipients), 2);
 }
 
 Test(lmtp, refuses_data_when_the_store_takes_no_message)
