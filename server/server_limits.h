@@ -25,6 +25,7 @@
 #define LMTP_ORCPT_LEN_MAX      500  /* octets, RFC 3461 section 4.2 */
 #define LMTP_CHUNK_OCTETS_MAX   UINT64_MAX /* octets of a BDAT chunk, refused or not */
 #define SERVER_WORKERS_MAX      256
+#define SESSION_SLOW_OCTETS     65536 /* octets of output that a client may take minutes for */
 
 #define ADMIN_LINE_MAX     16384 /* octets of a request's line of JSON */
 #define ADMIN_PAYLOAD_MAX  4096  /* octets that follow it where they are no message: a password */

@@ -16,6 +16,7 @@
 
 #include "server/config.h"
 #include "server/reply.h"
+#include "server/server_limits.h"
 
 #include <assert.h>
 #include <string.h>
@@ -488,14 +489,21 @@ static uint32_t shorter_timeout_ms(const struct session *session)
                                                                 : session->stall_timeout_ms;
 }
 
+/* Octets that the peer has taken since the last look. */
+static uint64_t octets_taken(struct session *session)
+{
+    uint64_t taken = conn_octets_sent(&session->conn) - conn_unacknowledged(&session->conn);
+    uint64_t since = taken - session->progress_octets;
+    session->progress_octets = taken;
+    return since;
+}
+
 /* Output is queued: as long as the peer takes some of it the session is neither idle nor stalled.
  * It may also be a reply that is out a moment later: the next look is not after the idle time. */
 static void look_for_stall(struct session *session, int64_t now_ms)
 {
     session->draining = true;
-    uint64_t taken = conn_octets_sent(&session->conn) - conn_unacknowledged(&session->conn);
-    if (taken != session->progress_octets) {
-        session->progress_octets = taken;
+    if (octets_taken(session) > 0) {
         session->active_ms = now_ms;
     } else if (now_ms - session->active_ms >= session->stall_timeout_ms) {
         session_abort(session, "stalled");
@@ -517,8 +525,9 @@ static void on_idle_due(struct deadline *deadline)
         look_for_stall(session, now_ms);
         return;
     }
-    if (session->draining) {
-        /* The peer took the last of it since the last look: that, too, was a sign of life. */
+    /* The peer took the last of its output since the last look, and perhaps only just now: that,
+     * too, was a sign of life. Of a few lines it is known that they are taken at once. */
+    if (octets_taken(session) >= SESSION_SLOW_OCTETS || session->draining) {
         session->draining = false;
         session->active_ms = now_ms;
     }

@@ -260,8 +260,8 @@ MUST_CHECK enum status store_delivery_add(struct store_delivery *delivery, const
  * Ends the message and makes it durable for all `recipients` (each drop once; copied). Always
  * STATUS_PENDING, then on_done, after which the delivery is gone; or a failure at once (then only
  * abort is left). STATUS_OK means durable. STATUS_EXISTS: the imported unique-id is taken in one of
- * the maildrops. STATUS_NOT_FOUND: no recipient's maildrop exists any more; when only some are gone,
- * store_drop_is_removed tells which.
+ * the maildrops. STATUS_NOT_FOUND: no recipient's maildrop exists any more; when only some are
+ * gone, store_drop_is_removed tells which.
  */
 MUST_CHECK enum status store_delivery_commit(struct store_delivery *delivery,
                                              const struct store_recipient *recipients,

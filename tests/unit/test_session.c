@@ -496,6 +496,22 @@ Test(session, is_not_idle_while_it_waits)
     end("idle");
 }
 
+Test(session, is_not_idle_while_the_kernel_holds_output_that_is_taken_between_two_looks)
+{
+    enum { COUNT = 32 }; /* 128 KiB: the kernel takes all of it at once */
+    static char heard[COUNT * 4096];
+    seen.idle_ms = 200;
+    int client = begin();
+    int64_t begin_ms = loop_now_ms(fixture.worker.loop);
+    for (unsigned i = 0; i < COUNT; i++) {
+        say(client, "LOUD\r\n");
+    }
+    (void)hear(client, heard, sizeof heard);
+    expect_end(client);
+    cr_assert_geq(loop_now_ms(fixture.worker.loop) - begin_ms, 2 * seen.idle_ms - 20);
+    end("idle");
+}
+
 Test(session, whose_client_takes_nothing_is_ended_as_stalled_not_idle)
 {
     seen.idle_ms = 10;
