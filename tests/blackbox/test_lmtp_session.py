@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """LMTP commands and replies: RFC 2033, RFC 5321, RFC 2034, RFC 1870, RFC 6531, RFC 3461."""
 
+from harness import settings
 from harness.case import ServerCase
 from harness.messages import check_stored, crlf, sample, split_trace, stuff
 
@@ -403,7 +404,7 @@ class LmtpSession(ServerCase):
 
     def test_ten_thousand_pipelined_commands_are_answered(self):
         client = self.lmtp()
-        client.socket.settimeout(60)
+        client.socket.settimeout(settings.seconds(60))
         client.send(b"NOOP\r\n" * 10_000)
         for reply in client.replies(10_000):
             self.assertEqual(reply.code, 250)

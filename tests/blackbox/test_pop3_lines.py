@@ -92,14 +92,14 @@ class Pop3Lines(ServerCase):
         client.socket.setblocking(False)
         try:
             while data:
-                readable, writable, _ = select.select([client.socket], [client.socket], [], 30)
+                readable, writable, _ = select.select([client.socket], [client.socket], [], 150)
                 self.assertTrue(readable or writable, "the server neither reads nor writes")
                 if writable:
                     data = data[client.socket.send(data) :]
                 elif readable:
                     client.buffer += client.socket.recv(1 << 20)
         finally:
-            client.socket.settimeout(30)
+            client.socket.settimeout(150)
 
     def test_a_line_of_twenty_thousand_octets_is_one_error(self):
         client = self.login(self.user())

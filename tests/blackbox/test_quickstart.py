@@ -26,7 +26,7 @@ class Quickstart(unittest.TestCase):
 
     def test_explains_itself(self):
         process = self.quickstart("--help")
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=settings.seconds(10))
         self.assertEqual(process.returncode, 0)
         self.assertIn("--build-only", output)
 
@@ -34,7 +34,7 @@ class Quickstart(unittest.TestCase):
     def test_builds_and_runs_the_demo_until_it_is_told_to_end(self):
         with tempfile.TemporaryDirectory(prefix="restante-quickstart-") as folder:
             options = ["--dir", f"{folder}/demo"]
-            for name in ("pop3", "lmtp", "metrics"):
+            for name in ("pop3", "pop3s", "lmtp", "metrics"):
                 options += ["-o", f"listener.{name}.address=127.0.0.1:0"]
             process = self.quickstart(*options)
             lines = []
@@ -44,7 +44,7 @@ class Quickstart(unittest.TestCase):
                     break
             # The shell has become the server: a signal to it is one to the server.
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=settings.seconds(60))
             self.assertEqual(process.returncode, 0, errors)
             self.assertEqual(lines[-1:], ["restante: ready"], errors)
             self.assertTrue(any(line.strip().startswith("curl ") for line in lines))

@@ -46,7 +46,8 @@ class Sandbox(ServerCase):
         import urllib.request
 
         host, port = self.server.address("metrics")
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as page:
+        page = f"http://{host}:{port}/metrics"
+        with urllib.request.urlopen(page, timeout=settings.seconds(10)) as page:
             text = page.read().decode()
         self.assertIn('restante_sandbox{part="privileges"} 1', text)
         self.assertRegex(text, r"restante_process_open_fds [1-9]")

@@ -150,7 +150,6 @@ class StlsMatrix(ServerCase):
         client = self.connect()
         client.ok("STLS")
         client.send(self.hello() + b"CAPA\r\nQUIT\r\n")
-        client.socket.settimeout(5)
         client.end_sending()
         said = self.everything(client)
         self.assertNotIn(b"+OK", said)

@@ -10,8 +10,16 @@ from harness.messages import check_stored, sample, unstuff
 from harness.wire import Wire
 
 
+# Of the clocks below. Long enough for a client that is now and then late by half a second.
+IDLE_S = 2
+
+
 class IdleClock(ServerCase):
-    options = (options.SHORT, options.pop3_idle("1s"), options.lmtp_idle("1s"))
+    options = (
+        options.SHORT,
+        options.pop3_idle(f"{IDLE_S}s"),
+        options.lmtp_idle(f"{IDLE_S}s"),
+    )
 
     def test_an_idle_session_is_closed_without_a_word(self):
         client = self.login(self.user())
@@ -44,11 +52,20 @@ class IdleClock(ServerCase):
     def test_any_command_starts_the_clock_again(self):
         client = self.login(self.user())
         for command in ("NOOP", "STAT", "NONSENSE", "CAPA", "NOOP"):
-            self.assertTrue(client.quiet_for(0.5))
+            self.assertTrue(client.quiet_for(IDLE_S / 4))
             client.ask(command)
             if command == "CAPA":
                 client.block()
         self.assertEqual(client.rest(), b"")
+
+    def read_slowly(self, client, size, pause):
+        """Reads all the time, for two and a half times the idle limit."""
+        begin = time.monotonic()
+        while time.monotonic() - begin < 2.5 * IDLE_S:
+            data = client.socket.recv(size)
+            self.assertTrue(data, "the server closed the connection")
+            client.buffer += data
+            time.sleep(pause)
 
     @settings.against_the_clock
     def test_a_slow_download_is_not_idle(self):
@@ -59,14 +76,11 @@ class IdleClock(ServerCase):
         self.deliver(user, message)
         client = self.login(user, receive_buffer=16384)
         client.send(b"RETR 1\r\n")
-        begin = time.monotonic()
-        # About three times the idle limit, reading all the time.
-        while time.monotonic() - begin < 3:
-            client.buffer += client.socket.recv(8192)
-            time.sleep(0.01)
+        self.read_slowly(client, 8192, 0.01)
         self.assertTrue(client.line().startswith(b"+OK"))
-        check_stored(unstuff(client.block()), message)
-        client.ok("NOOP")
+        block = client.block()
+        client.ok("NOOP")  # before what may take a while
+        check_stored(unstuff(block), message)
 
     @settings.against_the_clock
     def test_what_the_kernel_still_holds_for_a_slow_reader_is_not_idle(self):
@@ -76,13 +90,11 @@ class IdleClock(ServerCase):
         self.deliver(user, message)
         client = self.login(user, receive_buffer=4096)
         client.send(b"RETR 1\r\n")
-        begin = time.monotonic()
-        while time.monotonic() - begin < 3:
-            client.buffer += client.socket.recv(1024)
-            time.sleep(0.02)
+        self.read_slowly(client, 1024, 0.03)
         self.assertTrue(client.line().startswith(b"+OK"))
-        check_stored(unstuff(client.block()), message)
+        block = client.block()
         client.ok("NOOP")
+        check_stored(unstuff(block), message)
 
     def test_an_idle_lmtp_session_is_told_421_and_closed(self):
         client = self.lmtp()
@@ -98,7 +110,7 @@ class IdleClock(ServerCase):
 
 
 class LoginClock(ServerCase):
-    options = (options.SHORT, options.pop3_login("1s"))
+    options = (options.SHORT, options.pop3_login("2s"))
 
     def test_a_connection_that_does_not_log_in_is_ended_however_busy(self):
         client = self.connect()
@@ -119,7 +131,7 @@ class LoginClock(ServerCase):
     @settings.against_the_clock
     def test_a_session_that_is_logged_in_lives_on(self):
         client = self.login(self.user())
-        self.assertTrue(client.quiet_for(1.6))
+        self.assertTrue(client.quiet_for(2.5))
         client.ok("NOOP")
 
 

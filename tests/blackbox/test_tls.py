@@ -23,10 +23,17 @@ class TlsCase(ServerCase):
         self.addCleanup(client.close)
         return client
 
+    def raw(self, server=None, listener="pop3s"):
+        """A connection that has said nothing."""
+        wire = socket.create_connection(
+            (server or self.server).address(listener), timeout=settings.seconds(10)
+        )
+        self.addCleanup(wire.close)
+        return wire
+
     def handshake(self, context, name="localhost", server=None, listener="pop3s"):
         """The TLS socket, or the exception that the handshake ended with."""
-        wire = socket.create_connection((server or self.server).address(listener), timeout=10)
-        self.addCleanup(wire.close)
+        wire = self.raw(server, listener)
         try:
             secure = context.wrap_socket(wire, server_hostname=name)
             # With TLS 1.3 the server's refusal comes after the client's own end of the handshake.
@@ -37,7 +44,8 @@ class TlsCase(ServerCase):
 
     def metric(self, name, server=None):
         host, port = (server or self.server).address("metrics")
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as page:
+        page = f"http://{host}:{port}/metrics"
+        with urllib.request.urlopen(page, timeout=settings.seconds(10)) as page:
             for line in page.read().decode().splitlines():
                 if line.startswith(name + " "):
                     return float(line.split()[-1])
@@ -88,13 +96,13 @@ class Tls(TlsCase):
         first = self.secure(context)
         ticket = first.socket.session
         first.close()
-        wire = socket.create_connection(self.server.address("pop3s"), timeout=10)
+        wire = self.raw()
         with context.wrap_socket(wire, server_hostname="localhost", session=ticket) as second:
             self.assertTrue(second.recv(100).startswith(b"+OK"))
             self.assertTrue(second.session_reused)
 
     def test_plaintext_on_the_tls_port_gets_no_reply_in_the_clear(self):
-        with socket.create_connection(self.server.address("pop3s"), timeout=10) as wire:
+        with self.raw() as wire:
             wire.sendall(b"USER someone\r\nPASS secret\r\n")
             try:
                 self.assertNotIn(b"+OK", wire.recv(4096))
@@ -105,7 +113,7 @@ class Tls(TlsCase):
         hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(502)
         for length in (0, 1, 5, 6, 40, 300, len(hello)):
             for reset in (False, True):
-                wire = socket.create_connection(self.server.address("pop3s"), timeout=10)
+                wire = self.raw()
                 wire.sendall(hello[:length])
                 if reset:
                     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -155,10 +163,9 @@ class HandshakeClock(TlsCase):
 
     def test_a_handshake_that_does_not_end_is_ended(self):
         for first in (b"", b"\x16\x03\x01"):
-            with socket.create_connection(self.server.address("pop3s"), timeout=10) as wire:
+            begin = time.monotonic()
+            with self.raw() as wire:
                 wire.sendall(first)
-                wire.settimeout(settings.seconds(8))
-                begin = time.monotonic()
                 try:
                     self.assertEqual(wire.recv(100), b"")
                 except ConnectionResetError:
