@@ -32,7 +32,7 @@ static const struct argp_option options[] = {
     {"users", KEY_USERS, "PATTERN", 0, "local@domain, one %u (default load%u@localhost)", 0},
     {"first-user", KEY_FIRST, "N", 0, "number of the first (default 1)", 0},
     {"password", 'p', "WORD", 0, "everybody's (default demo)", 0},
-    {"scheme", KEY_SCHEME, "NAME", 0, "how it is stored (default SSHA256: cheap, for benches only)",
+    {"scheme", KEY_SCHEME, "NAME", 0, "how it is stored (default PLAIN: cheap, for benches only)",
      0},
     {"map-size", KEY_MAP, "OCTETS", 0, "address space of the index (default the server's)", 0},
     {"no-accounts", KEY_NO_ACCOUNTS, NULL, 0, "maildrops alone, that nobody can log in to", 0},
@@ -143,7 +143,7 @@ int populate_main(int argc, char **argv)
         NULL};
     struct populate_config config = {.user_format = "load%u@localhost",
                                      .password = "demo",
-                                     .scheme = "SSHA256",
+                                     .scheme = "PLAIN",
                                      .first_user = 1,
                                      .maildrops = 1000,
                                      .messages = 3,
