@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/lmtp_data.h"
 
+#include "storage/wire.h"
+
 #include <string.h>
 
 static const uint8_t carriage_return[] = {'\r'};
@@ -10,13 +12,30 @@ void lmtp_data_init(struct lmtp_data *decoder)
     *decoder = (struct lmtp_data){.state = LMTP_DATA_LINE_START};
 }
 
+/* Passes over what is plain from `data` on, most of most messages; then up to the next LF there is
+ * little left. */
+static size_t pass_plain(const struct lmtp_data *decoder, const uint8_t *data, size_t length)
+{
+    return decoder->state == LMTP_DATA_CR ? 0 : wire_plain_run(data, length, false);
+}
+
+/* Whether the message may end at `at`, where a line of it ended: a dot decides, or what comes. */
+static bool may_end(const uint8_t *data, size_t length, size_t at)
+{
+    return at == length || data[at] == '.';
+}
+
 /*
  * Passes over text up to the end of a line that a dot follows, or to the end of the piece. Returns
  * the octets passed and leaves the state that holds behind them.
  */
 static size_t pass_text(struct lmtp_data *decoder, const uint8_t *data, size_t length, bool stuffed)
 {
-    size_t at = 0;
+    size_t at = pass_plain(decoder, data, length);
+    if (stuffed && at > 0 && data[at - 1] == '\n' && may_end(data, length, at)) {
+        decoder->state = LMTP_DATA_LINE_START;
+        return at;
+    }
     while (at < length) {
         const uint8_t *feed = memchr(data + at, '\n', length - at);
         if (feed == NULL) {
@@ -26,7 +45,7 @@ static size_t pass_text(struct lmtp_data *decoder, const uint8_t *data, size_t l
         bool after_cr = index > 0 ? feed[-1] == '\r' : decoder->state == LMTP_DATA_CR;
         at = index + 1;
         decoder->bare_lf_count += !after_cr;
-        if (stuffed && after_cr && (at == length || data[at] == '.')) {
+        if (stuffed && after_cr && may_end(data, length, at)) {
             decoder->state = LMTP_DATA_LINE_START;
             return at;
         }

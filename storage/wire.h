@@ -56,6 +56,15 @@ size_t wire_encode(struct wire_encoder *encoder, const uint8_t *data, size_t len
 size_t wire_finish(struct wire_encoder *encoder, uint8_t *out);
 
 /*
+ * How many octets from `data` on are plain: the same in the message and on the wire, so that they
+ * may be copied as they are. Every LF has its CR in front, every CR its LF behind it, no line
+ * begins with a dot, there is no NUL; with `is_header` no octet of 0x80 and above and no empty line
+ * either. `data` stands behind an octet that is no CR; whether it is a line start the caller knows.
+ * Looks at stretches of 16 octets: what is plain may be cut short, down to 0.
+ */
+size_t wire_plain_run(const uint8_t *data, size_t length, bool is_header);
+
+/*
  * Where the wire form of a TOP ends: given wire octets of the body (from header_length on) in
  * pieces, finds the octet behind the `lines`th line. Feed pieces until it returns true or the body
  * ends.

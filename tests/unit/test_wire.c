@@ -176,6 +176,89 @@ Test(wire, any_short_input_cut_anywhere_gives_one_right_result)
     }
 }
 
+/* Lines as mail has them, with something odd in one of `rarity` pieces. */
+static size_t write_mail(uint8_t *data, size_t length, unsigned rarity, unsigned *seed)
+{
+    static const struct {
+        const char *text;
+        size_t length;
+    } pieces[] = {{"\r\n", 2},     {"words of a line, ", 17},
+                  {"x", 1},        {"y.z", 3},
+                  {"\r\n\r\n", 4}, {"\r\n.", 3},
+                  {"\n", 1},       {"\r", 1},
+                  {"\0", 1},       {"\xff", 1},
+                  {"\n\r", 2},     {"\r\n..\r\n", 6},
+                  {"\r\r\n", 3}};
+    enum { USUAL = 5, ALL = sizeof pieces / sizeof pieces[0] };
+    size_t wrote = 0;
+    while (wrote < length) {
+        bool is_odd = (unsigned)rand_r(seed) % rarity == 0;
+        unsigned which = (unsigned)rand_r(seed) % (is_odd ? ALL : USUAL);
+        size_t piece = pieces[which].length;
+        piece = piece < length - wrote ? piece : length - wrote;
+        memcpy(data + wrote, pieces[which].text, piece);
+        wrote += piece;
+    }
+    return wrote;
+}
+
+Test(wire, lines_of_mail_with_odd_ones_among_them_give_one_right_result)
+{
+    static struct encoded whole, parts;
+    static uint8_t data[INPUT_MAX];
+    unsigned seed = (unsigned)time(NULL);
+    (void)fprintf(stderr, "wire: seed %u\n", seed);
+    for (int round = 0; round < 4000; round++) {
+        size_t length = write_mail(data, (size_t)rand_r(&seed) % 700, 1u << round % 10, &seed);
+        encode_whole(&whole, data, length);
+        check(data, length, &whole);
+        parts.length = 0;
+        wire_init(&parts.encoder);
+        for (size_t at = 0; at < length;) {
+            size_t piece = 1 + (size_t)rand_r(&seed) % 300;
+            piece = piece < length - at ? piece : length - at;
+            add(&parts, data + at, piece, 2 + (size_t)rand_r(&seed) % 400);
+            at += piece;
+        }
+        finish(&parts);
+        check_same(&parts, &whole);
+    }
+}
+
+/* What wire.h says of plain octets, octet by octet. */
+static bool is_plain(const uint8_t *data, size_t length, bool is_header)
+{
+    bool plain = true;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t before = i > 0 ? data[i - 1] : 'x';
+        bool ends = data[i] == '\r' && (i + 1 == length || data[i + 1] != '\n');
+        plain = plain && !ends && (data[i] == '\n') == (before == '\r') && data[i] != '\0';
+        plain = plain && (data[i] != '.' || before != '\n');
+        plain = plain && (!is_header || (data[i] < 0x80 && (data[i] != '\r' || before != '\n')));
+    }
+    return plain;
+}
+
+Test(wire, a_plain_run_is_plain_and_as_long_as_stretches_allow)
+{
+    static uint8_t data[INPUT_MAX];
+    unsigned seed = (unsigned)time(NULL);
+    (void)fprintf(stderr, "wire: seed %u\n", seed);
+    size_t most = 0;
+    for (int round = 0; round < 4000; round++) {
+        size_t length = write_mail(data, (size_t)rand_r(&seed) % 700, 1u << round % 10, &seed);
+        for (int is_header = 0; length > 0 && is_header < 2; is_header++) {
+            size_t run = wire_plain_run(data, length, is_header);
+            cr_assert(run <= length && is_plain(data, run, is_header));
+            size_t wanted = length > run + 32 ? run + 32 : length;
+            cr_assert(run + 32 > length || !is_plain(data, wanted - 1, is_header) ||
+                      data[wanted - 2] == '\r');
+            most = run > most ? run : most;
+        }
+    }
+    cr_assert(most > 200, "the longest was %zu", most);
+}
+
 Test(wire, random_long_input_cut_anywhere_gives_one_right_result)
 {
     static struct encoded whole, parts;
