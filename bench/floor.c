@@ -25,6 +25,7 @@ struct floor {
     int listen_fd, epoll_fd, message_fd;
     char *message;       /* reply line and message in one piece */
     size_t reply_length; /* of the reply line in front */
+    char stat[FLOOR_REPLY_MAX], list[FLOOR_REPLY_MAX];
 };
 
 static volatile sig_atomic_t floor_stopping;
@@ -66,15 +67,24 @@ static bool send_message(const struct floor *server, int fd)
     return true;
 }
 
-/* False when the connection is to be closed. */
-static bool answer_line(const struct floor *server, int fd, char verb)
+/* False when the connection is to be closed. `line` has at least two octets behind it: a line
+ * end. */
+static bool answer_line(const struct floor *server, int fd, const char *line)
 {
-    static const char stat[] = "+OK 1 4096\r\n", other[] = "+OK\r\n", bye[] = "+OK bye\r\n";
-    switch (verb) {
+    static const char other[] = "+OK\r\n", bye[] = "+OK bye\r\n";
+    static const char uidl[] = "+OK\r\n1 floor\r\n.\r\n";
+    switch (*line) {
     case 'R':
         return send_message(server, fd);
     case 'S':
-        return send_all(fd, stat, sizeof stat - 1, 0);
+        return send_all(fd, server->stat, strlen(server->stat), 0);
+    case 'L':
+        return send_all(fd, server->list, strlen(server->list), 0);
+    case 'U':
+        if (line[1] == 'I') {
+            return send_all(fd, uidl, sizeof uidl - 1, 0);
+        }
+        return send_all(fd, other, sizeof other - 1, 0);
     case 'Q':
         (void)send_all(fd, bye, sizeof bye - 1, 0); /* closed either way */
         return false;
@@ -87,14 +97,15 @@ static bool answer_line(const struct floor *server, int fd, char verb)
  */
 static bool answer_input(const struct floor *server, int fd)
 {
-    char input[FLOOR_INPUT];
-    ssize_t length = recv(fd, input, sizeof input, 0);
+    char input[FLOOR_INPUT + 1];
+    ssize_t length = recv(fd, input, FLOOR_INPUT, 0);
     if (length <= 0) {
         return false;
     }
     const char *line = input, *end = input + length;
+    input[length] = '\0';
     while (line < end) {
-        if (!answer_line(server, fd, *line)) {
+        if (!answer_line(server, fd, line)) {
             return false;
         }
         const char *feed = memchr(line, '\n', (size_t)(end - line));
@@ -145,6 +156,8 @@ static enum status make_message(struct floor *server)
     }
     int length = snprintf(server->message, FLOOR_REPLY_MAX, "+OK %zu octets\r\n", octets - 3);
     server->reply_length = (size_t)length;
+    (void)snprintf(server->stat, sizeof server->stat, "+OK 1 %zu\r\n", octets - 3);
+    (void)snprintf(server->list, sizeof server->list, "+OK\r\n1 %zu\r\n.\r\n", octets - 3);
     char *body = server->message + server->reply_length;
     memset(body, 'm', octets);
     for (size_t index = 70; index + 5 < octets; index += 72) {

@@ -1,221 +1,309 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * restante-bench: a closed-loop load for POP3 and LMTP servers, and a floor to compare them with.
- * What it measures and how to read it stands in bench/README.md.
+ * restante-bench: a load generator for POP3 and LMTP servers, the floor to compare them with, and
+ * what becomes of the figures. What it measures and how to read it stands in bench/README.md.
  */
-#include "bench/closed_loop.h"
-#include "bench/floor.h"
+#include "bench/compare.h"
 #include "bench/populate_main.h"
-#include "bench/script.h"
+#include "bench/report.h"
+#include "bench/run_options.h"
+#include "bench/summary.h"
 
-#include <argp.h>
+#include "bench/letter.h"
+
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-enum option_key { KEY_PID = 256, KEY_WARMUP, KEY_SENDFILE, KEY_FIRST, KEY_NUMBER, KEY_FORMAT };
+#define EXIT_REFUSED 3
 
-struct options {
-    const char *command, *address;
-    bool json, sendfile;
-    struct closed_loop_config load;
-};
-
-static const struct argp_option option_table[] = {
-    {"address", 'a', "ADDRESS", 0, "the server's (floor: to listen on)", 0},
-    {"clients", 'c', "N", 0, "clients at once (default 1)", 0},
-    {"time", 't', "SECONDS", 0, "measured time (default 5)", 0},
-    {"warmup", KEY_WARMUP, "SECONDS", 0, "time before that (default 1)", 0},
-    {"users", 'u', "N", 0, "users to deal the clients over (default: as many as clients)", 0},
-    {"first-user", KEY_FIRST, "N", 0, "number of the first (default 1)", 0},
-    {"user-format", KEY_FORMAT, "FORMAT", 0, "user names, with one %u (default demo%u)", 0},
-    {"password", 'p', "WORD", 0, "everybody's (default demo)", 0},
-    {"octets", 'o', "N", 0, "message size for deliver and floor (default 4096)", 0},
-    {"number", KEY_NUMBER, "N", 0, "message number for retr (default 1)", 0},
-    {"server-pid", KEY_PID, "PID", 0, "watch this process's processor time and memory", 0},
-    {"sendfile", KEY_SENDFILE, NULL, 0, "floor: RETR by sendfile instead of a copy", 0},
-    {"json", 'j', NULL, 0, "print the result as JSON", 0},
-    {0}};
-
-static unsigned long number(struct argp_state *state, const char *text, unsigned long max)
+static void on_signal(int number)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || value > max) {
-        argp_error(state, "'%s' is not a number up to %lu", text, max);
-    }
-    return value;
+    trial_interrupted = 1;
 }
 
-/* A user format is handed to printf: exactly one %u and no other percent sign. */
-static const char *checked_format(struct argp_state *state, const char *text)
+/* As many descriptors as are allowed: sessions are descriptors. */
+static void raise_limits(void)
 {
-    const char *percent = strchr(text, '%');
-    if (percent == NULL || percent[1] != 'u' || strchr(percent + 1, '%') != NULL) {
-        argp_error(state, "a user format has exactly one %%u");
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* else connections will tell */
     }
-    return text;
 }
 
-static error_t parse_load_option(int key, char *argument, struct argp_state *state,
-                                 struct closed_loop_config *load)
+static FILE *open_output(const char *path, struct error *out_error)
 {
-    switch (key) {
-    case 'c':
-        load->clients = (unsigned)number(state, argument, 100000);
-        break;
-    case 't':
-        load->run_ms = (uint32_t)number(state, argument, 100000) * 1000;
-        break;
-    case 'u':
-        load->user_count = (unsigned)number(state, argument, 100000000);
-        break;
-    case 'p':
-        load->password = argument;
-        break;
-    case 'o':
-        load->message_octets = number(state, argument, 1ul << 30);
-        break;
-    case KEY_WARMUP:
-        load->warmup_ms = (uint32_t)number(state, argument, 100000) * 1000;
-        break;
-    case KEY_FIRST:
-        load->first_user = (unsigned)number(state, argument, 100000000);
-        break;
-    case KEY_NUMBER:
-        load->message_number = (unsigned)number(state, argument, 100000000);
-        break;
-    case KEY_FORMAT:
-        load->user_format = checked_format(state, argument);
-        break;
-    case KEY_PID:
-        load->server_pid = (pid_t)number(state, argument, 1ul << 22);
-        break;
-    default:
-        return ARGP_ERR_UNKNOWN;
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    if (file == NULL) {
+        (void)error_set(out_error, status_from_errno(errno), errno, path, "cannot write %s", path);
     }
-    return 0;
+    return file;
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
+static enum status close_output(FILE *file, const char *path, struct error *out_error)
 {
-    struct options *options = state->input;
-    switch (key) {
-    case 'a':
-        options->address = argument;
-        return 0;
-    case 'j':
-        options->json = true;
-        return 0;
-    case KEY_SENDFILE:
-        options->sendfile = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (options->command != NULL) {
-            argp_usage(state);
+    bool failed = ferror(file) != 0 || fflush(file) != 0;
+    if (file != stdout && fclose(file) != 0) {
+        failed = true;
+    }
+    return failed ? error_set(out_error, STATUS_IO, errno, path, "cannot write %s", path)
+                  : STATUS_OK;
+}
+
+static enum status write_text(const char *path, const char *text, struct error *out_error)
+{
+    FILE *file = open_output(path, out_error);
+    if (file == NULL) {
+        return STATUS_IO;
+    }
+    (void)fputs(text, file); /* close_output tells */
+    (void)fputc('\n', file); /* likewise */
+    return close_output(file, path, out_error);
+}
+
+static enum status write_json(const struct doc *doc, const char *path, struct error *out_error)
+{
+    char *text = doc_write(doc, true);
+    if (text == NULL) {
+        return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "no memory for the result");
+    }
+    enum status status = write_text(path, text, out_error);
+    free(text);
+    return status;
+}
+
+static enum status write_html(const struct doc *doc, const char *path, struct error *out_error)
+{
+    FILE *file = open_output(path, out_error);
+    if (file == NULL) {
+        return STATUS_IO;
+    }
+    report_write(doc, file);
+    return close_output(file, path, out_error);
+}
+
+static enum status write_hgrm(const struct latencies *all, const char *path,
+                              struct error *out_error)
+{
+    FILE *file = open_output(path, out_error);
+    if (file == NULL) {
+        return STATUS_IO;
+    }
+    latencies_write_hgrm(all, file, 1e6);
+    return close_output(file, path, out_error);
+}
+
+static enum status write_all(const struct bench_options *options, const struct doc *doc,
+                             const struct latencies *all, struct error *out_error)
+{
+    enum status status = STATUS_OK;
+    if (options->json != NULL) {
+        status = write_json(doc, options->json, out_error);
+    }
+    if (status == STATUS_OK && options->html != NULL) {
+        status = write_html(doc, options->html, out_error);
+    }
+    if (status == STATUS_OK && options->hgrm != NULL) {
+        status = write_hgrm(all, options->hgrm, out_error);
+    }
+    return status;
+}
+
+/* Where people read: not among a document on standard output. */
+static FILE *talk(const struct bench_options *options)
+{
+    const char *const paths[] = {options->json, options->html, options->hgrm};
+    for (size_t index = 0; index < sizeof paths / sizeof paths[0]; index++) {
+        if (paths[index] != NULL && strcmp(paths[index], "-") == 0) {
+            return stderr;
         }
-        options->command = argument;
-        return 0;
-    case ARGP_KEY_END:
-        if (options->command == NULL) {
-            argp_usage(state);
+    }
+    return stdout;
+}
+
+static enum status run_one(const struct bench_options *options, unsigned load, struct doc *runs,
+                           struct latencies *all, struct verdict *whole, struct error *out_error)
+{
+    struct trial trial;
+    struct verdict verdict;
+    enum status status = trial_run(
+        &options->config, &options->watch, load,
+        options->quiet || options->config.letters > 0 ? NULL : talk(options), &trial, out_error);
+    if (status != STATUS_OK) {
+        trial_deinit(&trial);
+        return status;
+    }
+    verdict_judge(&options->config, &trial, options->thresholds, options->threshold_count,
+                  &verdict);
+    result_json_run(runs, &trial, &verdict);
+    for (unsigned kind = 0; kind < WORK_KIND_COUNT; kind++) {
+        latencies_merge(all, &trial.tally.latency[kind]);
+    }
+    whole->result = verdict_worse(whole->result, verdict.result);
+    for (unsigned index = 0; index < verdict.reason_count; index++) {
+        if (whole->reason_count < VERDICT_REASONS_MAX) {
+            memcpy(whole->reasons[whole->reason_count++], verdict.reasons[index],
+                   VERDICT_REASON_ROOM);
         }
-        return 0;
-    default:
-        return parse_load_option(key, argument, state, &options->load);
     }
+    summary_write(&options->config, &trial, &verdict, talk(options));
+    bool nothing = tally_in_time(&trial.tally) == 0 && trial.tally.sessions == 0;
+    if (nothing && tally_failures(&trial.tally) > 0) {
+        status = error_set(out_error, STATUS_RESET, 0, NULL, "not one operation ended well%s%s",
+                           trial.tally.first_error[0] == '\0' ? "" : ": ", trial.tally.first_error);
+    }
+    trial_deinit(&trial);
+    return status;
 }
 
-static void print_json(const struct options *options, const struct closed_loop_result *result)
+static int exit_code(enum verdict_result result)
 {
-    printf("{\"workload\":\"%s\",\"loop\":\"closed\",\"clients\":%u,\"seconds\":%.3f,"
-           "\"operations\":%lu,\"failures\":%lu,\"rate\":%.1f,\"octets\":%lu,"
-           "\"server_cpu_us\":%.3f,\"client_cpu_us\":%.3f,"
-           "\"latency_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f},"
-           "\"sessions\":%u,\"server_private_bytes\":[%lu,%lu]}\n",
-           options->command, options->load.clients, result->seconds, result->operations,
-           result->failures, (double)result->operations / result->seconds, result->octets,
-           result->server_cpu_us, result->client_cpu_us, result->latency_us[0],
-           result->latency_us[1], result->latency_us[2], result->sessions, result->private_before,
-           result->private_after);
+    return result == VERDICT_FAIL ? 1 : result == VERDICT_REFUSED ? EXIT_REFUSED : 0;
 }
 
-static void print_text(const struct options *options, const struct closed_loop_result *result)
+static enum status run_all(struct bench_options *options, int *out_code, struct error *out_error)
 {
-    if (strcmp(options->command, "idle") == 0) {
-        uint64_t grown = result->private_after - result->private_before;
-        printf("idle: %u sessions, server memory %lu -> %lu bytes, %.0f a session; %lu failures\n",
-               result->sessions, result->private_before, result->private_after,
-               result->sessions == 0 ? 0 : (double)grown / result->sessions, result->failures);
-        return;
+    struct doc doc, runs;
+    struct latencies all;
+    struct verdict whole = {0};
+    enum status status = latencies_init(&all, TALLY_PRECISION);
+    if (status != STATUS_OK) {
+        return error_set(out_error, status, 0, NULL, "no memory");
     }
-    printf(
-        "%s: closed loop, %u clients, %.1f s: %.0f/s, server %.2f us CPU each, generator %.2f us\n"
-        "  latency us: p50 %.0f  p99 %.0f  p99.9 %.0f; %.1f MB/s received; %lu failures\n",
-        options->command, options->load.clients, result->seconds,
-        (double)result->operations / result->seconds, result->server_cpu_us, result->client_cpu_us,
-        result->latency_us[0], result->latency_us[1], result->latency_us[2],
-        (double)result->octets / result->seconds / 1e6, result->failures);
+    result_json_begin(&options->config, &options->facts, &doc);
+    doc_array(&runs);
+    unsigned count = options->load_count * options->repeat;
+    for (unsigned index = 0; index < count && status == STATUS_OK && !trial_interrupted; index++) {
+        unsigned load = options->loads[index % options->load_count];
+        status = run_one(options, load, &runs, &all, &whole, out_error);
+    }
+    result_json_end(&doc, &runs, &whole);
+    struct error written = {0};
+    enum status write_status = write_all(options, &doc, &all, &written);
+    if (status == STATUS_OK && write_status != STATUS_OK) {
+        status = write_status;
+        *out_error = written;
+    }
+    *out_code = exit_code(whole.result);
+    doc_free(&doc);
+    latencies_deinit(&all);
+    return status;
 }
 
-static enum status run_load(struct options *options, struct error *out_error)
+static enum status load(struct bench_options *options, int *out_code, struct error *out_error)
 {
-    struct closed_loop_result result;
-    options->load.workload = options->command;
-    if (options->load.user_count == 0) {
-        options->load.user_count = options->load.clients;
+    const struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    (void)sigaction(SIGINT, &stop, NULL); /* cannot fail with these numbers */
+    (void)sigaction(SIGTERM, &stop, NULL);
+    raise_limits();
+    letter_text_make();
+    enum status status = STATUS_OK;
+    if (options->corpus != NULL) {
+        status = corpus_open(options->corpus, &options->config.corpus, out_error);
     }
-    enum status status = closed_loop_run(&options->load, &result, out_error);
-    if (status == STATUS_OK && options->json) {
-        print_json(options, &result);
-    } else if (status == STATUS_OK) {
-        print_text(options, &result);
+    if (status == STATUS_OK) {
+        status = run_all(options, out_code, out_error);
     }
-    return status != STATUS_OK || result.failures == 0 ? status : STATUS_RESET;
+    corpus_close(&options->config.corpus);
+    return status;
+}
+
+static enum status read_result(const char *path, struct doc *out_doc, struct error *out_error)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = fopen(path, "re");
+    FILE *memory = file == NULL ? NULL : open_memstream(&text, &length);
+    char piece[4096];
+    size_t got = 0;
+    while (memory != NULL && (got = fread(piece, 1, sizeof piece, file)) > 0) {
+        (void)fwrite(piece, 1, got, memory); /* fclose tells */
+    }
+    enum status status = memory == NULL || fclose(memory) != 0 ? STATUS_IO : STATUS_OK;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (status != STATUS_OK) {
+        free(text);
+        return error_set(out_error, status, errno, path, "cannot read %s", path);
+    }
+    status = doc_parse(text, length, out_doc, out_error);
+    free(text);
+    if (status == STATUS_OK && (doc_text(out_doc, "schema") == NULL ||
+                                strcmp(doc_text(out_doc, "schema"), RESULT_SCHEMA) != 0)) {
+        doc_free(out_doc);
+        status = error_set(out_error, STATUS_UNSUPPORTED, 0, path, "%s is no result of version %s",
+                           path, RESULT_SCHEMA);
+    }
+    return status;
+}
+
+static enum status compare(const struct bench_options *options, int *out_code,
+                           struct error *out_error)
+{
+    struct doc a = {0}, b = {0}, result = {0};
+    enum status status = read_result(options->files[0], &a, out_error);
+    if (status == STATUS_OK) {
+        status = read_result(options->files[1], &b, out_error);
+    }
+    if (status == STATUS_OK) {
+        bool worse = compare_results(&a, &b, options->max_regression, &result);
+        *out_code = worse ? 1 : 0;
+        compare_write(&result, options->files[0], options->files[1], talk(options));
+        if (options->json != NULL) {
+            status = write_json(&result, options->json, out_error);
+        }
+    }
+    doc_free(&a);
+    doc_free(&b);
+    doc_free(&result);
+    return status;
+}
+
+static enum status report(const struct bench_options *options, struct error *out_error)
+{
+    struct doc doc;
+    enum status status = read_result(options->files[0], &doc, out_error);
+    if (status == STATUS_OK) {
+        status = write_html(&doc, options->html != NULL ? options->html : "-", out_error);
+        doc_free(&doc);
+    }
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = {
-        option_table,
-        parse_option,
-        "login|noop|retr|deliver|idle|floor",
-        "Loads a POP3 or LMTP server with a closed loop of clients, or is the floor to compare it "
-        "with.\vExits with 1 when any operation failed.",
-        NULL,
-        NULL,
-        NULL};
-    struct options options = {.address = "127.0.0.1:2110",
-                              .load = {.user_format = "demo%u",
-                                       .password = "demo",
-                                       .first_user = 1,
-                                       .clients = 1,
-                                       .warmup_ms = 1000,
-                                       .run_ms = 5000,
-                                       .message_octets = 4096,
-                                       .message_number = 1}};
+    static struct bench_options options; /* too large for a stack's taste */
     struct error error = {0};
+    int code = 0;
+    enum status status = STATUS_OK;
     if (populate_main_asked(argc, argv)) {
         return populate_main(argc - 1, argv + 1);
     }
-    argp_parse(&argp, argc, argv, 0, NULL, &options);
-    enum status status = address_parse(options.address, &options.load.server);
-    if (status != STATUS_OK) {
-        fprintf(stderr, "restante-bench: '%s' is not an address\n", options.address);
-        return 2;
+    run_options_parse(argc, argv, &options);
+    switch (options.command) {
+    case BENCH_RUN:
+    case BENCH_POPULATE:
+        status = load(&options, &code, &error);
+        break;
+    case BENCH_FLOOR:
+        status = floor_run(&options.floor, &error);
+        break;
+    case BENCH_COMPARE:
+        status = compare(&options, &code, &error);
+        break;
+    case BENCH_REPORT:
+        status = report(&options, &error);
+        break;
     }
-    if (strcmp(options.command, "floor") == 0) {
-        const struct floor_config config = {.address = options.load.server,
-                                            .message_octets = options.load.message_octets,
-                                            .sendfile = options.sendfile};
-        status = floor_run(&config, &error);
-    } else {
-        status = run_load(&options, &error);
-    }
     if (status != STATUS_OK) {
-        fprintf(stderr, "restante-bench: %s %s\n", error.text[0] != '\0' ? error.text : "failed:",
-                error.text[0] != '\0' ? "" : status_name(status));
+        fprintf(stderr, "restante-bench: %s\n",
+                error.text[0] != '\0' ? error.text : status_name(status));
         return 1;
     }
-    return 0;
+    return code;
 }

@@ -37,6 +37,7 @@
 #define CONN_LINGER_MS  2000        /* after our FIN: how long the peer may take to close */
 
 struct conn;
+struct tls_client; /* io/tls_client.h */
 
 struct conn_events {
     /* Input. Returns how many octets were taken; the rest is kept and offered again, in front of
@@ -130,6 +131,11 @@ void conn_start(struct conn *conn);
  * connection has been aborted. STATUS_NO_MEMORY: the same. STATUS_CANCELLED: it was ending.
  */
 MUST_CHECK enum status conn_start_tls(struct conn *conn, struct tls_server *server);
+
+/* The same at the calling end, with what `client` has, which must outlive the connection: between
+ * conn_init and conn_start, or from on_input once the server has agreed to STLS. The handshake
+ * begins in this turn of the loop. */
+MUST_CHECK enum status conn_start_tls_client(struct conn *conn, struct tls_client *client);
 
 /* What is known of the TLS connection; NULL in plaintext and before on_secure. Valid until
  * on_closed returns. */

@@ -41,6 +41,7 @@ struct conn_tls {
     uint8_t *block;      /* output on its way, of SENDQ_BLOCK_SIZE; NULL when there is none */
     uint32_t start, end; /* of what is in it and not yet sent */
     uint8_t phase;
+    bool calls;   /* the calling end: it speaks first */
     bool reading; /* own.send is a cold read into the block */
     bool read_on; /* input was left unread, in OpenSSL or in the socket */
 };
@@ -264,7 +265,11 @@ void conn_tls_run_handshakes(struct loop_task *task)
 static void begin_handshake(struct conn *conn)
 {
     conn->own.tls->phase = PHASE_HANDSHAKE;
-    conn_receive_as_wanted(conn);
+    if (conn->own.tls->calls) {
+        go_on_soon(conn);
+    } else {
+        conn_receive_as_wanted(conn);
+    }
 }
 
 /* The receive is over: from here on only the kernel can have octets that came too early. */
@@ -326,7 +331,8 @@ static enum status refuse(struct conn *conn, enum tls_failure failure, enum stat
     return status;
 }
 
-enum status conn_start_tls(struct conn *conn, struct tls_server *server)
+/* With a server's part or a client's, of which one is NULL. */
+static enum status start(struct conn *conn, struct tls_server *server, struct tls_client *client)
 {
     if (conn_ending(conn)) {
         return STATUS_CANCELLED;
@@ -335,26 +341,46 @@ enum status conn_start_tls(struct conn *conn, struct tls_server *server)
         return refuse(conn, TLS_FAILURE_PLAINTEXT, STATUS_INVALID);
     }
     struct conn_tls *tls = calloc(1, sizeof *tls);
-    if (tls == NULL ||
-        tls_stream_init(&tls->stream, server, conn->host->tls_worker, conn->fd) != STATUS_OK) {
+    enum status status = STATUS_NO_MEMORY;
+    if (tls != NULL) {
+        status = server != NULL
+                     ? tls_stream_init(&tls->stream, server, conn->host->tls_worker, conn->fd)
+                     : tls_stream_init_client(&tls->stream, client, conn->fd);
+    }
+    if (status != STATUS_OK) {
         free(tls);
         return refuse(conn, TLS_FAILURE_OTHER, STATUS_NO_MEMORY);
     }
     struct loop *loop = conn->host->loop;
     tls->conn = conn;
+    tls->calls = client != NULL;
     list_init(&tls->ready);
     deadline_init(&tls->deadline, on_deadline);
     deadline_arm(loop_wheel(loop), &tls->deadline,
-                 loop_now_ms(loop) + tls_server_handshake_ms(server));
+                 loop_now_ms(loop) + (server != NULL ? tls_server_handshake_ms(server)
+                                                     : tls_client_handshake_ms(client)));
     conn->own.tls = tls;
     if (conn->own.state == CONN_NEW) {
         tls->phase = PHASE_HANDSHAKE;
+        if (tls->calls) {
+            go_on_soon(conn);
+        }
         return STATUS_OK;
     }
     tls->phase = PHASE_STOPPING;
     loop_cancel(loop, &conn->own.receive);
     conn_queue_task(conn); /* goes on at once where no receive was in flight */
     return STATUS_OK;
+}
+
+enum status conn_start_tls(struct conn *conn, struct tls_server *server)
+{
+    return start(conn, server, NULL);
+}
+
+enum status conn_start_tls_client(struct conn *conn, struct tls_client *client)
+{
+    return start(conn, NULL, client);
 }
 
 void conn_tls_turn(struct conn *conn)

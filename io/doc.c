@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,11 @@ void doc_put_number(struct doc *doc, const char *key, uint64_t number)
     put(doc, key, json_integer(number > INT64_MAX ? INT64_MAX : (json_int_t)number));
 }
 
+void doc_put_real(struct doc *doc, const char *key, double number)
+{
+    put(doc, key, isfinite(number) ? json_real(number) : json_null());
+}
+
 void doc_put_bool(struct doc *doc, const char *key, bool value)
 {
     put(doc, key, json_boolean(value));
@@ -117,6 +123,14 @@ void doc_append(struct doc *array, struct doc *child)
     child->value = NULL;
 }
 
+void doc_append_text(struct doc *array, const char *text)
+{
+    json_t *value = json_string(text);
+    if (json_array_append_new(array->value, value != NULL ? value : cleaned_text(text)) != 0) {
+        array->failed = true;
+    }
+}
+
 const char *doc_text(const struct doc *doc, const char *key)
 {
     return json_string_value(json_object_get(doc->value, key));
@@ -132,6 +146,12 @@ uint64_t doc_number(const struct doc *doc, const char *key, uint64_t fallback)
         return (uint64_t)json_real_value(value);
     }
     return fallback;
+}
+
+double doc_real(const struct doc *doc, const char *key, double fallback)
+{
+    const json_t *value = json_object_get(doc->value, key);
+    return json_is_number(value) ? json_number_value(value) : fallback;
 }
 
 bool doc_bool(const struct doc *doc, const char *key)
@@ -155,6 +175,11 @@ bool doc_item(const struct doc *array, size_t index, struct doc *out_item)
         *out_item = (struct doc){.value = value};
     }
     return value != NULL;
+}
+
+size_t doc_count(const struct doc *array)
+{
+    return json_array_size(array->value);
 }
 
 const char *doc_own_text(const struct doc *doc)

@@ -37,22 +37,30 @@ char *doc_write(const struct doc *doc, bool indented);
  */
 void doc_put_text(struct doc *doc, const char *key, const char *text);
 void doc_put_number(struct doc *doc, const char *key, uint64_t number); /* cut at INT64_MAX */
+/* With its fraction; what is no finite number becomes null. */
+void doc_put_real(struct doc *doc, const char *key, double number);
 void doc_put_bool(struct doc *doc, const char *key, bool value);
 /* Takes `child` over and leaves it empty. */
 void doc_put(struct doc *doc, const char *key, struct doc *child);
 void doc_append(struct doc *array, struct doc *child);
+void doc_append_text(struct doc *array, const char *text);
 
 /* The text at `key`, the document's, or NULL when there is none or it is no text. */
 const char *doc_text(const struct doc *doc, const char *key);
 /* The number at `key` without its fraction, or `fallback` when there is none, or a negative one.
  */
 uint64_t doc_number(const struct doc *doc, const char *key, uint64_t fallback);
+/* The same with its fraction and sign. */
+double doc_real(const struct doc *doc, const char *key, double fallback);
 bool doc_bool(const struct doc *doc, const char *key);
 
 /* The member at `key`, or the item at `index`, of which `doc` stays the owner; false when there is
  * none. */
 bool doc_member(const struct doc *doc, const char *key, struct doc *out_member);
 bool doc_item(const struct doc *array, size_t index, struct doc *out_item);
+
+/* How many items an array has; 0 for anything else. */
+size_t doc_count(const struct doc *array);
 
 /* The text that `doc` itself is, as an item of an array may be; NULL when it is none. */
 const char *doc_own_text(const struct doc *doc);

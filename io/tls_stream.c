@@ -62,6 +62,11 @@ enum status tls_stream_init(struct tls_stream *stream, struct tls_server *server
 
 void tls_stream_deinit(struct tls_stream *stream)
 {
+    if (stream->ssl != NULL && stream->server == NULL) {
+        /* OpenSSL would take a session for spoilt whose connection ended without a goodbye, and not
+         * offer it again. */
+        SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
     SSL_free(stream->ssl);
     free(stream->client_name);
     tls_server_unref(&stream->server);

@@ -13,7 +13,7 @@ struct ssl_st;
 
 struct tls_stream {
     struct ssl_st *ssl;
-    struct tls_server *server; /* a reference */
+    struct tls_server *server; /* a reference; NULL at the calling end */
     struct tls_facts facts;    /* after the handshake */
     char *client_name;
     uint32_t key_updates; /* KeyUpdate messages the peer has sent */
@@ -25,6 +25,11 @@ struct tls_stream {
 /* Readies `stream` on the socket `fd`, which stays the caller's. `worker` chooses the context. */
 MUST_CHECK enum status tls_stream_init(struct tls_stream *stream, struct tls_server *server,
                                        unsigned worker, int fd);
+
+/* The same for the calling end; tls_client.c has it. */
+struct tls_client;
+MUST_CHECK enum status tls_stream_init_client(struct tls_stream *stream, struct tls_client *client,
+                                              int fd);
 
 /* Frees; sends nothing. Harmless on a zeroed stream. */
 void tls_stream_deinit(struct tls_stream *stream);
@@ -53,7 +58,8 @@ void tls_stream_finish(struct tls_stream *stream);
 void tls_stream_binding(struct tls_stream *stream, enum tls_binding_kind kind,
                         struct tls_binding *out_binding);
 
-/* Milliseconds a handshake with `server` may take. */
+/* Milliseconds a handshake may take. */
 uint32_t tls_server_handshake_ms(const struct tls_server *server);
+uint32_t tls_client_handshake_ms(const struct tls_client *client);
 
 #endif

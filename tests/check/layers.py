@@ -15,6 +15,7 @@ OWNERS = {
         # TLS is one module in several files, which share a private header.
         "io/tls_private",
         "io/tls_certificate",
+        "io/tls_client",
         "io/tls_context",
         "io/tls_server",
         "io/tls_stream",
@@ -34,7 +35,7 @@ OWNERS = {
     "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
     "seccomp.h": ("server/syscall_filter",),
-    "argp.h": ("server/restante", "server/main", "bench/restante_bench", "bench/populate_main"),
+    "argp.h": ("server/restante", "server/main", "bench/run_options", "bench/populate_main"),
     "criterion/": ("tests/unit/",),
     "valgrind/": ("bench/instructions",),
 }

@@ -2,6 +2,7 @@
 #include "io/doc.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,5 +102,24 @@ Test(doc, each_gives_plain_members_in_order)
     doc_put_bool(&doc, "b", false);
     doc_each(&doc, on_pair, out);
     cr_expect_str_eq(out, "t=x;n=7;b=false;");
+    doc_free(&doc);
+}
+
+Test(doc, keeps_fractions_and_counts_items)
+{
+    struct doc doc, list, item;
+    doc_object(&doc);
+    doc_array(&list);
+    doc_append_text(&list, "one");
+    doc_append_text(&list, "\xff");
+    cr_assert_eq(doc_count(&list), 2);
+    cr_assert(doc_item(&list, 1, &item));
+    cr_assert_str_eq(doc_own_text(&item), "?");
+    doc_put_real(&doc, "rate", -12.25);
+    doc_put_real(&doc, "nothing", (double)NAN);
+    doc_put(&doc, "list", &list);
+    cr_assert_eq(doc_real(&doc, "rate", 0), -12.25);
+    cr_assert_eq(doc_real(&doc, "nothing", 7), 7);
+    cr_assert_eq(doc_count(&doc), 0);
     doc_free(&doc);
 }

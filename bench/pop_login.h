@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a POP3 client gets from the greeting to the transaction state: STLS, then USER and PASS or a
+ * SASL exchange. On the client's thread.
+ */
+#ifndef BENCH_POP_LOGIN_H
+#define BENCH_POP_LOGIN_H
+
+#include "bench/pop_client.h"
+
+/* The greeting has come well: STLS where it is wanted, else the login. */
+void pop_login_greeted(struct pop_client *client);
+
+/* Begins to log in. */
+void pop_login_begin(struct pop_client *client);
+
+/* The server's answer to a step of it: `good` is +OK or, with `more`, a line beginning with "+
+ * ". */
+void pop_login_reply(struct pop_client *client, bool good, bool more);
+
+#endif
