@@ -56,13 +56,18 @@ def free_port():
 
 
 def make_file_system(path, octets, folder):
-    """An ext4 in a file, with what is in a folder."""
+    """An ext4 in a file, with what is in a folder.
+
+    Without checksums of its own: with them, 6.1 refuses to mount when the last commit block of its
+    journal is torn between sectors (seen here), because it takes blocks of 4 KiB for atomic. The
+    store does not, and that is what is tested.
+    """
     if shutil.which("mkfs.ext4") is None:
         raise guest.Missing("mkfs.ext4 is not installed (package e2fsprogs)")
     with open(path, "wb") as image:
         image.truncate(octets)
-    mkfs = "mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard -d".split()
-    guest.run(*mkfs, str(folder), str(path))
+    mkfs = "mkfs.ext4 -q -O ^metadata_csum -E lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    guest.run(*mkfs.split(), "-d", str(folder), str(path))
 
 
 def make_volume(path, users):

@@ -36,7 +36,7 @@ class Cutter:
         self.chance = chance
         self.disk = disk.Disk(folder / "disk", random.Random(chance.random()), lies=lies)
         self.machine = machine.Machine(root, folder, self.disk, OPTIONS)
-        self.clients = Clients(chance, users, SIZES, timeout=60)
+        self.clients = Clients(chance, users, SIZES, timeout=120)
         self.cuts = self.while_starting = self.sectors = 0
         self.losses = dict.fromkeys(disk.LOSSES, 0)
         self.recoveries = []
