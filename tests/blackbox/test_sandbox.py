@@ -68,6 +68,9 @@ class Sandbox(ServerCase):
         for one in self.statuses(server):
             self.assertEqual(set(one["Uid"].split()), {str(nobody.pw_uid)})
             self.assertEqual(set(one["Gid"].split()), {str(nobody.pw_gid)})
+            self.assertLessEqual(set(one["Groups"].split()), {str(nobody.pw_gid)})
+        # Files of a process that may not be dumped, or traced by its own user, are root's.
+        self.assertEqual(os.stat(f"/proc/{server.process.pid}/environ").st_uid, 0)
         self.assertEqual((mail / "volume").stat().st_uid, nobody.pw_uid)
         with Pop3(server.address("pop3"), "demo1", "demo") as client:
             self.assertEqual(client.stat()[0], 3)
