@@ -2,6 +2,7 @@
 """kill -9 in a loop, with deliveries and deletions in flight, and an oracle that forgives nothing.
 """
 
+import statistics
 import threading
 import time
 import unittest
@@ -35,6 +36,14 @@ class Killer(unittest.TestCase):
         clients.check(server)
         return elapsed
 
+    def tell(self, kills, clients, restarts):
+        delivered, deleted = clients.figures()
+        print(
+            f"# kill: seed {settings.SEED}, {kills} kills, {delivered} deliveries and {deleted} "
+            f"deletions acknowledged, slowest restart {max(restarts):.3f} s",
+            flush=True,
+        )
+
     def test_nothing_acknowledged_is_lost_changed_or_back(self):
         chance = settings.randomness("kill")
         # Checkpoints all the time put crashes between the log and the index, too.
@@ -48,16 +57,13 @@ class Killer(unittest.TestCase):
                 restarts.append(self.one_round(server, clients))
             except AssertionError as problem:
                 self.fail(f"round {number}, seed {settings.SEED}: {problem}\n{server.report()}")
+            if number % 100 == 0 or number == ROUNDS:
+                self.tell(number, clients, restarts)
         sent = next(clients.counter) - 1
-        delivered, deleted = clients.figures()
-        print(
-            f"# kill: seed {settings.SEED}, {ROUNDS} kills, {sent} messages sent, {delivered} "
-            f"deliveries and {deleted} deletions acknowledged, slowest restart "
-            f"{max(restarts):.3f} s"
-        )
         self.assertGreater(sent, ROUNDS)
         if not settings.SANITIZED:
-            self.assertLess(max(restarts), settings.seconds(2))
+            # Not the slowest: that one says how busy the machine was.
+            self.assertLess(statistics.median(restarts), settings.seconds(2))
         server.stop()
 
     def test_two_kills_in_a_row_while_starting_lose_nothing(self):
