@@ -69,7 +69,7 @@
 #define AUTH_CACHE_SHARDS          64     /* locks; a power of two */
 #define AUTH_CACHE_WAYS            8      /* entries of one set, searched in a row */
 #define AUTH_CACHE_STAMPS          4096   /* names share these change counters; a power of two */
-#define AUTH_CACHE_ENTRIES_DEFAULT 262144 /* of 64 octets: 16 MiB when full */
+#define AUTH_CACHE_ENTRIES_DEFAULT 262144 /* of 64 octets: 17 MiB when full */
 #define AUTH_CACHE_TTL_S           3600   /* a verified credential, default */
 #define AUTH_CACHE_NEGATIVE_TTL_S  60     /* a refused one, default */
 

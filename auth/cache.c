@@ -14,6 +14,10 @@
 static_assert((AUTH_CACHE_SHARDS & (AUTH_CACHE_SHARDS - 1)) == 0, "shards are chosen by a mask");
 static_assert((AUTH_CACHE_STAMPS & (AUTH_CACHE_STAMPS - 1)) == 0, "stamps are chosen by a mask");
 
+#define WAY_PLACE_BITS 22
+#define WAY_TAG_BITS   10
+#define WAYS_MAX       ((1u << WAY_PLACE_BITS) - 1) /* of one shard; see struct cache_way */
+
 struct cache_entry {
     struct secret_digest digest;
     int64_t expires_ms; /* with verdict CACHE_NOTHING: free */
@@ -26,14 +30,24 @@ struct cache_entry {
 
 static_assert(sizeof(struct cache_entry) <= 64, "one cache line");
 
+/* Where an entry is and a few bits of its digest, so that hardly any other is looked at. The
+ * entries of a shard lie side by side in the order in which they were first used, and not in their
+ * sets: spread over a table made for 262,144, two thousand would touch nearly as many pages. */
+struct cache_way {
+    uint32_t place : WAY_PLACE_BITS; /* in the shard's entries, from 1; 0: never used */
+    uint32_t tag : WAY_TAG_BITS;
+};
+
 struct cache_set {
-    struct cache_entry ways[AUTH_CACHE_WAYS];
+    struct cache_way ways[AUTH_CACHE_WAYS];
 };
 
 struct cache_shard {
     alignas(64) pthread_mutex_t lock;
     struct list_link flights; /* few: as many as verifications run and wait, over all shards */
     struct cache_set *sets;
+    struct cache_entry *places; /* as many as the sets have ways; the first `placed` are used */
+    uint32_t placed;
     uint32_t clock;
     uint64_t entries, hits, negative_hits, misses, joins;
 };
@@ -60,6 +74,9 @@ enum status cache_create(const struct cache_config *config, struct cache **out_c
     if (cache->sets_per_shard == 0) {
         cache->sets_per_shard = 1;
     }
+    if (cache->sets_per_shard > WAYS_MAX / AUTH_CACHE_WAYS) {
+        cache->sets_per_shard = WAYS_MAX / AUTH_CACHE_WAYS;
+    }
     cache->ttl_ms = config->ttl_ms;
     cache->negative_ttl_ms = config->negative_ttl_ms;
     secret_key_make(&cache->key);
@@ -71,7 +88,9 @@ enum status cache_create(const struct cache_config *config, struct cache **out_c
         list_init(&shard->flights);
         /* Zeroed pages come from the kernel as they are touched. */
         shard->sets = calloc(cache->sets_per_shard, sizeof *shard->sets);
-        if (shard->sets == NULL) {
+        shard->places =
+            calloc((size_t)cache->sets_per_shard * AUTH_CACHE_WAYS, sizeof *shard->places);
+        if (shard->sets == NULL || shard->places == NULL) {
             cache_destroy(&cache);
             return STATUS_NO_MEMORY;
         }
@@ -80,13 +99,12 @@ enum status cache_create(const struct cache_config *config, struct cache **out_c
     return STATUS_OK;
 }
 
-static void free_sets(const struct cache *cache, struct cache_shard *shard)
+static void free_entries(struct cache_shard *shard)
 {
-    for (size_t i = 0; shard->sets != NULL && i < cache->sets_per_shard; i++) {
-        for (size_t j = 0; j < AUTH_CACHE_WAYS; j++) {
-            free(shard->sets[i].ways[j].terms);
-        }
+    for (uint32_t i = 0; i < shard->placed; i++) {
+        free(shard->places[i].terms);
     }
+    free(shard->places);
     free(shard->sets);
 }
 
@@ -101,7 +119,7 @@ void cache_destroy(struct cache **cache)
             assert(list_empty(&shard->flights));
             (void)pthread_mutex_destroy(&shard->lock); /* nobody holds it */
         }
-        free_sets(*cache, shard);
+        free_entries(shard);
     }
     mem_wipe(&(*cache)->key, sizeof(*cache)->key);
     free(*cache);
@@ -180,12 +198,29 @@ static struct cache_set *find_set(const struct cache *cache, const struct cache_
     return &shard->sets[digest_number(key, 8) % cache->sets_per_shard];
 }
 
+static uint32_t tag_of(const struct cache_key *key)
+{
+    return digest_number(key, 16) & ((1u << WAY_TAG_BITS) - 1);
+}
+
+/* NULL for a way that was never used. */
+static struct cache_entry *entry_of(const struct cache_shard *shard, const struct cache_way *way)
+{
+    return way->place > 0 ? &shard->places[way->place - 1] : NULL;
+}
+
 /* The digest of an unknown password cannot be guessed from how long a comparison takes, because it
  * is keyed; it is compared in constant time all the same. */
-static struct cache_entry *find_entry(struct cache_set *set, const struct cache_key *key)
+static struct cache_entry *find_entry(const struct cache_shard *shard, const struct cache_set *set,
+                                      const struct cache_key *key)
 {
+    uint32_t tag = tag_of(key);
     for (size_t i = 0; i < AUTH_CACHE_WAYS; i++) {
-        struct cache_entry *entry = &set->ways[i];
+        const struct cache_way *way = &set->ways[i];
+        if (way->place == 0 || way->tag != tag) {
+            continue;
+        }
+        struct cache_entry *entry = entry_of(shard, way);
         if (entry->verdict != CACHE_NOTHING &&
             secret_equal(&entry->digest, &key->digest, sizeof key->digest)) {
             return entry;
@@ -207,7 +242,7 @@ static void copy_value(const struct cache_entry *entry, struct cache_value *out_
 static bool find_locked(struct cache *cache, struct cache_shard *shard, const struct cache_key *key,
                         int64_t now_ms, struct cache_value *out_value)
 {
-    struct cache_entry *entry = find_entry(find_set(cache, shard, key), key);
+    struct cache_entry *entry = find_entry(shard, find_set(cache, shard, key), key);
     if (entry == NULL || entry->expires_ms <= now_ms) {
         return false;
     }
@@ -234,7 +269,7 @@ bool cache_peek(struct cache *cache, const struct cache_key *key, int64_t now_ms
                 struct cache_value *out_value, int64_t *out_left_ms)
 {
     struct cache_shard *shard = lock_shard(cache, key);
-    struct cache_entry *entry = find_entry(find_set(cache, shard, key), key);
+    struct cache_entry *entry = find_entry(shard, find_set(cache, shard, key), key);
     if (entry != NULL) {
         copy_value(entry, out_value);
         *out_left_ms = entry->expires_ms - now_ms;
@@ -247,7 +282,7 @@ bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t 
                       int64_t stale_ms, struct cache_value *out_value)
 {
     struct cache_shard *shard = lock_shard(cache, key);
-    struct cache_entry *entry = find_entry(find_set(cache, shard, key), key);
+    struct cache_entry *entry = find_entry(shard, find_set(cache, shard, key), key);
     bool found =
         entry != NULL && entry->verdict == CACHE_VERIFIED && now_ms - entry->expires_ms < stale_ms;
     if (found) {
@@ -257,11 +292,15 @@ bool cache_find_stale(struct cache *cache, const struct cache_key *key, int64_t 
     return found;
 }
 
-/* How readily an entry gives way: free, expired, refused, verified; and then the longest unused.
+/* How readily a way is given up: free, expired, refused, verified; and then the longest unused.
  * The clock may wrap, which spoils one choice and nothing else. */
-static uint64_t keep_rank(const struct cache_shard *shard, const struct cache_entry *entry,
+static uint64_t keep_rank(const struct cache_shard *shard, const struct cache_way *way,
                           int64_t now_ms)
 {
+    const struct cache_entry *entry = entry_of(shard, way);
+    if (entry == NULL) {
+        return 0;
+    }
     uint64_t class = entry->verdict == CACHE_NOTHING   ? 0
                      : entry->expires_ms <= now_ms     ? 1
                      : entry->verdict == CACHE_REFUSED ? 2
@@ -270,10 +309,10 @@ static uint64_t keep_rank(const struct cache_shard *shard, const struct cache_en
     return class << 32 | (0x3fffffff - age);
 }
 
-static struct cache_entry *choose_entry(const struct cache_shard *shard, struct cache_set *set,
-                                        int64_t now_ms)
+static struct cache_way *choose_way(const struct cache_shard *shard, struct cache_set *set,
+                                    int64_t now_ms)
 {
-    struct cache_entry *chosen = &set->ways[0];
+    struct cache_way *chosen = &set->ways[0];
     for (size_t i = 1; i < AUTH_CACHE_WAYS; i++) {
         if (keep_rank(shard, &set->ways[i], now_ms) < keep_rank(shard, chosen, now_ms)) {
             chosen = &set->ways[i];
@@ -302,20 +341,37 @@ static bool copy_terms(const struct cache_value *value, struct terms **out_terms
     return *out_terms != NULL;
 }
 
+/* The entry to be overwritten with a new credential, NULL when there is none for a refused one. */
+static struct cache_entry *take_entry(struct cache_shard *shard, struct cache_set *set,
+                                      const struct cache_key *key, bool refused, int64_t now_ms)
+{
+    struct cache_entry *entry = find_entry(shard, set, key);
+    if (entry != NULL) {
+        return entry;
+    }
+    struct cache_way *way = choose_way(shard, set, now_ms);
+    entry = entry_of(shard, way);
+    if (entry == NULL) {
+        way->place = ++shard->placed & WAYS_MAX;
+        entry = entry_of(shard, way);
+    } else if (refused && is_worth_keeping(entry, now_ms)) {
+        return NULL;
+    }
+    way->tag = tag_of(key) & ((1u << WAY_TAG_BITS) - 1);
+    return entry;
+}
+
 static void remember(struct cache *cache, struct cache_shard *shard, const struct cache_key *key,
                      const struct cache_value *value, int64_t now_ms)
 {
-    struct cache_set *set = find_set(cache, shard, key);
-    struct cache_entry *entry = find_entry(set, key);
     bool refused = value->verdict == CACHE_REFUSED;
     struct terms *terms = NULL;
-    if (entry == NULL) {
-        entry = choose_entry(shard, set, now_ms);
-        if (refused && is_worth_keeping(entry, now_ms)) {
-            return;
-        }
-    }
     if (!copy_terms(value, &terms)) {
+        return;
+    }
+    struct cache_entry *entry =
+        take_entry(shard, find_set(cache, shard, key), key, refused, now_ms);
+    if (entry == NULL) { /* then it is a refused one, which has no terms */
         return;
     }
     shard->entries += entry->verdict == CACHE_NOTHING;

@@ -59,7 +59,7 @@
 #define CONN_TLS_OUTPUT_TURN        (128 * 1024) /* octets encrypted for one: 50 us */
 #define CONN_TLS_HANDSHAKES_TURN_US 1000 /* then the next handshake waits for the next turn */
 #define CONN_TLS_KEY_UPDATES_MAX    64 /* of one peer; an honest one makes one each 2^24 records */
-#define CONN_BLOCKS_KEPT            64 /* free output blocks a worker keeps: 2 MiB */
+#define CONN_BLOCKS_KEPT            32 /* free output blocks a worker keeps: 1 MiB */
 #define CONN_CHUNKS_KEPT            1024 /* free chunk headers a worker keeps */
 
 #endif

@@ -24,9 +24,9 @@
 
 struct session_protocol;
 
-#define WORKER_COMMANDS_MAX 64   /* rows of all command tables together */
-#define WORKER_POOLS_MAX    8    /* sizes of pooled items: session structs and what they borrow */
-#define WORKER_POOL_KEEP    1024 /* free items a pool keeps */
+#define WORKER_COMMANDS_MAX 64  /* rows of all command tables together */
+#define WORKER_POOLS_MAX    8   /* sizes of pooled items: session structs and what they borrow */
+#define WORKER_POOL_KEEP    128 /* free items a pool keeps: 0.2 MB of sessions; a storm's go back */
 
 /* Written by the worker, read by the metrics thread. */
 struct worker_counters {

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TTL_MS      10000
 #define NEGATIVE_MS 1000
@@ -312,4 +313,30 @@ Test(cache, a_verified_credential_outlives_its_time_for_who_cannot_ask)
     cr_expect_eq(left_ms, NEGATIVE_MS);
     bad = key_of("a@x", "never tried");
     cr_expect_not(cache_peek(cache, &bad, 0, &value, &left_ms));
+}
+
+/* Pages of this process that are in memory. */
+static long resident_pages(void)
+{
+    long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "%ld %ld", &size, &resident), 2);
+    (void)fclose(file);
+    return resident;
+}
+
+Test(cache_memory, a_large_cache_takes_memory_for_what_is_in_it)
+{
+    char name[32];
+    open_cache(AUTH_CACHE_ENTRIES_DEFAULT);
+    long before = resident_pages();
+    for (int i = 0; i < 2000; i++) {
+        (void)snprintf(name, sizeof name, "user%d@x", i);
+        struct cache_key key = key_of(name, "secret");
+        remember(&key, CACHE_VERIFIED, 1, 0);
+    }
+    /* 128 KB of entries and 1 MB of sets; entries spread over their table would take 7 MB. */
+    cr_expect_lt((resident_pages() - before) * sysconf(_SC_PAGESIZE), 4 << 20);
+    close_cache();
 }
