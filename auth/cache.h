@@ -6,9 +6,9 @@
  * A credential is named by a digest of the full tuple (name, password, the name's change stamp)
  * under a key of this process: no secret is kept, no two users share an entry, and a change to an
  * account makes its old entries unreachable at once. Entries are of one cache line, found through
- * sets of AUTH_CACHE_WAYS, and take memory as they are first used; after cache_create nothing is allocated but the terms of accounts that have
- * some. A refused credential never displaces a verified one that still holds: guessing cannot push
- * users out.
+ * sets of AUTH_CACHE_WAYS, and take memory as they are first used; after cache_create nothing is
+ * allocated but the terms of accounts that have some. A refused credential never displaces a
+ * verified one that still holds: guessing cannot push users out.
  *
  * Any thread; a lock of one of AUTH_CACHE_SHARDS shards is held for some dozen instructions.
  */
