@@ -23,6 +23,11 @@ void admin_stat(struct admin_request *request)
     doc_put_number(answer, "map_octets", store.map_octets);
     doc_put_number(answer, "map_used_octets", store.map_used_octets);
     doc_put_number(answer, "quarantined", store.quarantined);
+    doc_put_number(answer, "scrub_octets", store.scrub_octets);
+    doc_put_number(answer, "scrub_messages", store.scrub_messages);
+    doc_put_number(answer, "scrub_passes", store.scrub_passes);
+    doc_put_number(answer, "damaged", store.damaged);
+    doc_put_bool(answer, "index_damaged", store.index_damaged);
     doc_put_bool(answer, "read_only", store.read_only);
     doc_put_bool(answer, "space_low", store.space_low);
     admin_answer(request);
@@ -38,12 +43,19 @@ void admin_health(struct admin_request *request)
             "the volume is read-only after a failed write: see the server's log, then restart";
     } else if (store.space_low) {
         problem = "the volume is nearly full: new mail is refused; make room";
+    } else if (store.index_damaged) {
+        problem = "the index is damaged: restart the server, which rebuilds it from the log";
+    } else if (store.damaged > 0) {
+        problem = "messages are damaged: `restante damaged` lists them, all others are served";
+    } else if (store.quarantined > 0) {
+        problem = "part of the log is damaged: `restante check` says which messages that concerns";
     } else if (request->host->draining != NULL && atomic_load(request->host->draining)) {
         problem = "the server is about to end";
     }
     doc_put_bool(&request->answer, "healthy", problem == NULL);
     doc_put_text(&request->answer, "problem", problem);
     doc_put_number(&request->answer, "quarantined", store.quarantined);
+    doc_put_number(&request->answer, "damaged", store.damaged);
     admin_answer(request);
 }
 

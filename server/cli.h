@@ -13,16 +13,30 @@
 #include <stdbool.h>
 
 /* Exit codes: scripts rely on them. */
-enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1, /* of check: damage was found */
+    CLI_USAGE = 2,
+    CLI_COULD_NOT = 2, /* check could not be done */
+};
 
 struct cli {
     const char *password_file; /* --password-file; NULL: not given */
     const char *from;          /* --from; NULL: not given */
     bool tls, json;
+    uint64_t rate;       /* --rate; 0: not given */
+    const char *scratch; /* --scratch; NULL: not given */
     const struct config *config;
     struct admin_client *client; /* NULL for commands that work on a closed store */
     char *const *arguments;      /* behind the command's words */
     int argument_count;
+};
+
+/* Where a command works. */
+enum cli_place {
+    CLI_ASKS,   /* it asks an admin_client: a server's, or one of its own */
+    CLI_CLOSED, /* on a store that nobody has open, without an admin_client */
+    CLI_EITHER, /* asks a running server; without one it looks at the store as it lies there */
 };
 
 struct cli_command {
@@ -31,7 +45,7 @@ struct cli_command {
     const char *help;
     int arguments_min, arguments_max; /* -1: any number */
     bool needs_password;
-    bool closed_store; /* works on a store that nobody has open, without an admin_client */
+    enum cli_place place;
     enum cli_exit (*run)(struct cli *cli);
 };
 
@@ -81,10 +95,13 @@ enum cli_exit cli_alias_list(struct cli *cli);
 /* cli_mail.c */
 enum cli_exit cli_deliver(struct cli *cli);
 enum cli_exit cli_import(struct cli *cli);
+/* cli_care.c */
+enum cli_exit cli_check(struct cli *cli);
+enum cli_exit cli_damaged(struct cli *cli);
+enum cli_exit cli_rebuild(struct cli *cli);
 /* cli_store.c */
 enum cli_exit cli_stat(struct cli *cli);
 enum cli_exit cli_health(struct cli *cli);
 enum cli_exit cli_checkpoint(struct cli *cli);
-enum cli_exit cli_rebuild(struct cli *cli);
 
 #endif

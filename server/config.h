@@ -58,6 +58,7 @@ struct config_listener {
 struct config_store {
     const char *path;
     uint64_t segment_size, blob_min, map_size, body_memory; /* octets; 0: default */
+    uint64_t scrub_rate;                                    /* octets a second; 0: no scrubber */
     uint32_t checkpoint_ms;
 };
 

@@ -308,6 +308,7 @@ static enum status open_store(struct daemon *daemon, struct error *out_error)
                                  .blob_min = config->store.blob_min,
                                  .map_size = config->store.map_size,
                                  .checkpoint_ms = config->store.checkpoint_ms,
+                                 .scrub_rate = config->store.scrub_rate,
                                  .message_octets_max = config->lmtp.message_octets_max,
                                  .body_memory = config->store.body_memory};
     enum status status = store_open(&store, &daemon->store, out_error);

@@ -130,6 +130,14 @@ static enum MHD_Result answer_ready(struct metrics *metrics, struct MHD_Connecti
         return answer(connection, 503, TEXT_PLAIN,
                       "the volume is read-only after a failed write: see the log, then restart\n");
     }
+    if (numbers.damaged > 0 || numbers.index_damaged) {
+        /* Not a reason to send everybody else away. */
+        char text[160];
+        (void)snprintf(
+            text, sizeof text, "ready; %llu messages are damaged%s: see `restante health`\n",
+            (unsigned long long)numbers.damaged, numbers.index_damaged ? ", and the index is" : "");
+        return answer(connection, 200, TEXT_PLAIN, text);
+    }
     return answer(connection, 200, TEXT_PLAIN, "ready\n");
 }
 

@@ -354,6 +354,16 @@ static void render_store(const struct metrics_source *source, struct prometheus 
     prometheus_gauge(page, "index_map_used_bytes", "Part of it in use.", numbers.map_used_octets);
     prometheus_gauge(page, "store_quarantined_places",
                      "Damaged places of the log that recovery went round.", numbers.quarantined);
+    prometheus_counter(page, "scrubbed_bytes_total", "Octets of messages the scrubber verified.",
+                       numbers.scrub_octets);
+    prometheus_counter(page, "scrubbed_messages_total", "Messages the scrubber verified.",
+                       numbers.scrub_messages);
+    prometheus_counter(page, "scrub_passes_total", "Times it came to the end of the store.",
+                       numbers.scrub_passes);
+    prometheus_gauge(page, "damaged_messages", "Messages that are known to be damaged.",
+                     numbers.damaged);
+    prometheus_gauge(page, "index_damaged", "1 when the scrubber found a damaged page.",
+                     numbers.index_damaged);
     prometheus_gauge(page, "store_read_only", "1 after a failed sync: no writes until restart.",
                      numbers.read_only);
     prometheus_gauge(page, "store_space_low", "1 when new mail is refused for lack of space.",

@@ -5,6 +5,7 @@
  */
 #include "io/log.h"
 #include "server/cli.h"
+#include "server/setting.h"
 
 #include <argp.h>
 #include <signal.h>
@@ -13,7 +14,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_key { KEY_SOCKET = 0x100, KEY_STORE, KEY_JSON, KEY_PASSWORD_FILE, KEY_FROM, KEY_TLS };
+enum option_key {
+    KEY_SOCKET = 0x100,
+    KEY_STORE,
+    KEY_JSON,
+    KEY_PASSWORD_FILE,
+    KEY_FROM,
+    KEY_TLS,
+    KEY_RATE,
+    KEY_SCRATCH
+};
 
 struct options {
     const char *socket, *store, *config_file;
@@ -33,6 +43,9 @@ static const struct argp_option option_table[] = {
     {"password-file", KEY_PASSWORD_FILE, "FILE", 0,
      "read the password from the first line of FILE, or of standard input for -", 2},
     {"from", KEY_FROM, "ADDRESS", 0, "auth test: as if the client had this address", 2},
+    {"rate", KEY_RATE, "OCTETS", 0, "check: read at most so many octets a second; k, M and G", 2},
+    {"scratch", KEY_SCRATCH, "DIR", 0,
+     "check: a directory for its own index, in place of the store's", 2},
     {"tls", KEY_TLS, NULL, 0, "auth test: as if the client used TLS", 2},
     {0},
 };
@@ -55,6 +68,14 @@ static error_t take_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "at most %d times -o", CONFIG_OVERRIDES_MAX);
         }
         options->overrides[options->override_count++] = argument;
+        return 0;
+    case KEY_RATE:
+        if (setting_size(argument, UINT32_MAX, &options->cli.rate) != STATUS_OK) {
+            argp_error(state, "--rate takes a number of octets, such as 20M");
+        }
+        return 0;
+    case KEY_SCRATCH:
+        options->cli.scratch = argument;
         return 0;
     case KEY_JSON:
         options->cli.json = true;
@@ -99,7 +120,9 @@ static char *help_filter(int key, const char *text, void *input)
     fputs("\nWithout --socket and --store the server is looked for at $RESTANTE_SOCKET, then where "
           "the configuration says (" CONFIG_FILE_DEFAULT "), then at " CONFIG_ADMIN_SOCKET_DEFAULT
           ". Where a\nconfiguration is found and its server does not run, its store is opened "
-          "instead.\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n",
+          "instead.\n\nExit codes: 0 done, 1 failed, 2 wrong usage; of check: 0 no damage, 1 "
+          "damage found, 2 could "
+          "not check.\n",
           stream);
     (void)fclose(stream); /* a stream in memory */
     return out;
@@ -161,10 +184,15 @@ static enum status load_config(struct options *options, struct config **out_conf
     return status;
 }
 
-/* The running server, or the store itself when it is named, or configured and no server runs. */
-static enum status open_client(struct options *options, const struct config *config,
-                               struct error *out_error)
+/* The running server, or the store itself when it is named, or configured and no server runs. A
+ * command that only looks gets no client then. */
+static enum status open_client(struct options *options, const struct cli_command *command,
+                               const struct config *config, struct error *out_error)
 {
+    bool looks = command->place == CLI_EITHER;
+    if (command->place == CLI_CLOSED || (looks && options->store != NULL)) {
+        return STATUS_OK;
+    }
     if (options->store != NULL) {
         return admin_client_open(config, &options->cli.client, out_error);
     }
@@ -176,7 +204,7 @@ static enum status open_client(struct options *options, const struct config *con
     enum status status = admin_client_connect(named ? socket : config->admin_socket,
                                               &options->cli.client, out_error);
     if (status == STATUS_NOT_FOUND && !named && options->config_file != NULL) {
-        return admin_client_open(config, &options->cli.client, out_error);
+        return looks ? STATUS_OK : admin_client_open(config, &options->cli.client, out_error);
     }
     return status;
 }
@@ -195,13 +223,14 @@ static enum cli_exit run_command(struct options *options, const struct cli_comma
     }
     enum cli_exit code = CLI_FAILED;
     /* A command that only hashes a password asks no store at all. */
-    if (command->closed_store && !command->needs_password && options->socket != NULL) {
+    if (command->place == CLI_CLOSED && !command->needs_password && options->socket != NULL) {
         fputs("restante: this works on a store that no server has open: use --store DIR\n", stderr);
         code = CLI_USAGE;
-    } else if (command->closed_store || open_client(options, config, &error) == STATUS_OK) {
+    } else if (open_client(options, command, config, &error) == STATUS_OK) {
         code = command->run(&options->cli);
     } else {
-        code = cli_fail(&error);
+        (void)cli_fail(&error); /* always the same */
+        code = command->place == CLI_EITHER ? CLI_COULD_NOT : CLI_FAILED;
     }
     admin_client_close(&options->cli.client);
     log_stop();

@@ -35,6 +35,7 @@ const struct setting settings[] = {
     {"store", "blob_min", SETTING_SIZE, AT(store.blob_min), 64 * KIB, 64 * MIB, "0", NULL},
     {"store", "map_size", SETTING_SIZE, AT(store.map_size), 16 * MIB, 64 * TIB, "0", NULL},
     {"store", "body_memory", SETTING_SIZE, AT(store.body_memory), MIB, TIB, "0", NULL},
+    {"store", "scrub_rate", SETTING_SIZE, AT(store.scrub_rate), 0, TIB, "4M", NULL},
     {"store", "checkpoint_interval", SETTING_MILLISECONDS, AT(store.checkpoint_ms), 10, 600000, "0",
      NULL},
 

@@ -14,6 +14,12 @@ struct store_ops {
     const struct writer_counters *(*writer_counters)(struct store *store);
     enum status (*checkpoint)(struct store *store, struct error *out_error);
 
+    enum status (*check_start)(struct store *store, uint64_t rate);
+    void (*check_cancel)(struct store *store);
+    void (*check_state)(struct store *store, struct check_run_state *out_state);
+    size_t (*check_findings)(struct store *store, size_t first, struct damage *out, size_t count);
+    size_t (*damaged)(struct store *store, size_t first, struct store_damaged *out, size_t count);
+
     enum status (*drop_create)(struct store_drop_change *change);
     enum status (*drop_rename)(struct store_drop_change *change);
     enum status (*drop_remove)(struct store_drop_change *change);

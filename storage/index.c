@@ -89,6 +89,7 @@ enum status index_open(const struct index_config *config, struct index **out_ind
                            .map_size = config->map_size,
                            .tables_max = INDEX_TABLES_MAX,
                            .mode = 0600,
+                           .scratch = config->scratch,
                            .is_sound = index_pair_is_sound};
     enum status status = kv_open(&kv, &index->kv, out_error);
     if (status == STATUS_OK) {
@@ -232,13 +233,19 @@ static enum status found_entry(struct index_reader *reader, enum status status, 
 enum status index_first(struct index_reader *reader, uint64_t maildrop,
                         struct message_entry *out_entry)
 {
+    return index_from(reader, maildrop, 0, out_entry);
+}
+
+enum status index_from(struct index_reader *reader, uint64_t maildrop, uint64_t uid,
+                       struct message_entry *out_entry)
+{
     uint8_t place[INDEX_MESSAGE_KEY_SIZE];
     struct kv_bytes key, value;
     enum status status = use_cursor(reader);
     if (status != STATUS_OK) {
         return status;
     }
-    index_message_key(maildrop, 0, place);
+    index_message_key(maildrop, uid, place);
     reader->maildrop = maildrop;
     status = kv_cursor_seek(reader->cursor, bytes_of(place, sizeof place), &key, &value);
     return found_entry(reader, status, key, value, out_entry);

@@ -27,6 +27,7 @@ struct index_config {
     const char *path;         /* an existing directory, empty for a new index */
     uint64_t map_size;        /* octets */
     const uint8_t *volume_id; /* 16 octets: an index of another volume is refused */
+    bool scratch;             /* thrown away when it is closed: nothing is synced */
 };
 
 /* STATUS_CORRUPT or STATUS_UNSUPPORTED: damaged, of another volume or version: rebuild it. */
@@ -97,6 +98,9 @@ MUST_CHECK enum status index_drop(struct index_reader *reader, uint64_t maildrop
 MUST_CHECK enum status index_first(struct index_reader *reader, uint64_t maildrop,
                                    struct message_entry *out_entry);
 MUST_CHECK enum status index_next(struct index_reader *reader, struct message_entry *out_entry);
+/* The same from the first uid that is not below `uid`. */
+MUST_CHECK enum status index_from(struct index_reader *reader, uint64_t maildrop, uint64_t uid,
+                                  struct message_entry *out_entry);
 
 /* One message. STATUS_NOT_FOUND. */
 MUST_CHECK enum status index_message(struct index_reader *reader, uint64_t maildrop, uint64_t uid,

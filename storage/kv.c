@@ -203,7 +203,8 @@ static int open_env(struct kv *kv, const struct kv_config *config)
     }
     if (code == MDB_SUCCESS) {
         /* NORDAHEAD: a cold index is read at random, and a page's neighbours are other people's. */
-        code = mdb_env_open(kv->env, config->path, MDB_NOTLS | MDB_NORDAHEAD, config->mode);
+        unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (config->scratch ? MDB_NOSYNC : 0);
+        code = mdb_env_open(kv->env, config->path, flags, config->mode);
     }
     return code;
 }
@@ -534,6 +535,7 @@ enum status kv_check_open(struct kv *kv, const struct kv_check_request *request,
         status = kv_begin_read(kv, &txn);
         if (status == STATUS_OK) {
             own.transaction = mdb_txn_id(real_txn(txn));
+            own.txn = txn;
             status = kv_check(&own, out_result, out_error);
         }
         kv_abort(&txn);

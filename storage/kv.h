@@ -42,6 +42,7 @@ struct kv_config {
     unsigned
         readers_max; /* read transactions at once, parked ones included; 0: KV_READERS_DEFAULT */
     mode_t mode;     /* of new files */
+    bool scratch;    /* thrown away when it is closed: nothing is synced */
     /* Whether a pair in the file is what its owner would have written; asked for each at opening.
      * NULL: only pages and checks are looked at. */
     bool (*is_sound)(const char *table, struct kv_bytes key, struct kv_bytes value);

@@ -384,6 +384,9 @@ static enum status check_table(struct check *check, uint64_t page, const struct 
     memcpy(name, node->key, node->key_length);
     name[node->key_length] = '\0';
     decode_tree(node->key + node->key_length, &tree);
+    if (check->request->table != NULL && strcmp(name, check->request->table) != 0) {
+        return STATUS_OK;
+    }
     if (tree.flags != 0) {
         damaged(check, page, "a table's row is damaged");
         return STATUS_OK;
@@ -474,6 +477,9 @@ enum status kv_check(const struct kv_check_request *request, struct kv_check_res
     if (status == STATUS_OK) {
         status = choose_meta(&check, &sound);
     }
+    if (status == STATUS_OK && request->on_snapshot != NULL) {
+        status = request->on_snapshot(request->owner, request->txn);
+    }
     if (status == STATUS_OK && sound) {
         check.seen = calloc(check.meta.last_page / 8 + 1, 1);
         check.pages = malloc(2 * (size_t)DEPTH_MAX * check.meta.page_size);
@@ -484,7 +490,7 @@ enum status kv_check(const struct kv_check_request *request, struct kv_check_res
             check.table = "";
             status = check_tree(&check, &check.meta.main, 0, true, check.pages);
         }
-        if (status == STATUS_OK && !request->branches_only) {
+        if (status == STATUS_OK && !request->branches_only && request->table == NULL) {
             check.table = NULL;
             status = check_tree(&check, &check.meta.free, 0, false, check.pages);
         }

@@ -21,10 +21,16 @@ struct kv_check_request {
     int fd;               /* of the file; only read with pread(2) */
     uint64_t transaction; /* the snapshot to look at, which must stay one; or KV_CHECK_ALL */
     bool branches_only;   /* leaves are not read: about a hundredth of the work */
-    /* Whether a pair of a table is what its owner would write; NULL: any pair is. */
+    const char *table;    /* only this one is looked at; NULL: all, and what is free */
+    /* Whether a pair of a table is what its owner would write; NULL: any pair is. Asked for all
+     * pairs on sound pages: tables in the order of their names, keys ascending. */
     bool (*is_sound)(void *owner, const char *table, struct kv_bytes key, struct kv_bytes value);
     /* Before so many octets are read; it may wait. False: stop. NULL: never asked. */
     bool (*may_read)(void *owner, uint64_t octets);
+    /* kv_check_open: the snapshot is taken and can be read with `txn`, which stays the caller's; an
+     * answer other than STATUS_OK ends the check with it. NULL: nothing to do. */
+    enum status (*on_snapshot)(void *owner, struct kv_txn *txn);
+    struct kv_txn *txn; /* set by kv_check_open */
     void *owner;
 };
 

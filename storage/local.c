@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/local.h"
 
+#include "storage/check_run.h"
 #include "storage/checkpoint.h"
+#include "storage/damaged.h"
 #include "storage/delta.h"
 #include "storage/index.h"
 #include "storage/kv.h"
 #include "storage/lock.h"
 #include "storage/lookup.h"
 #include "storage/recover.h"
+#include "storage/scrub.h"
 #include "storage/volume.h"
 
 #include <stdio.h>
@@ -21,22 +24,31 @@ static struct local *local_store(struct store *store)
 
 /* --- opening and closing --- */
 
-static enum status open_volume(const struct store_config *config, struct volume **out_volume,
-                               struct error *out_error)
+enum status local_volume_config(const struct store_config *config, char path[VOLUME_PATH_MAX],
+                                struct volume_config *out_volume, struct error *out_error)
 {
-    char path[VOLUME_PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/volume", config->path);
-    if (length < 0 || (size_t)length >= sizeof path) {
+    int length = snprintf(path, VOLUME_PATH_MAX, "%s/volume", config->path);
+    if (length < 0 || (size_t)length >= VOLUME_PATH_MAX) {
         return error_set(out_error, STATUS_INVALID, 0, config->path, "the path is too long");
     }
-    struct volume_config volume = {
+    *out_volume = (struct volume_config){
         .path = path,
         .segment_size = config->segment_size,
         .blob_min = config->blob_min,
         .map_size = config->map_size,
         .checkpoint_ms = config->checkpoint_ms,
+        .scrub_rate = config->scrub_rate,
     };
-    return volume_open(&volume, out_volume, out_error);
+    return STATUS_OK;
+}
+
+static enum status open_volume(const struct store_config *config, struct volume **out_volume,
+                               struct error *out_error)
+{
+    char path[VOLUME_PATH_MAX];
+    struct volume_config volume;
+    enum status status = local_volume_config(config, path, &volume, out_error);
+    return status == STATUS_OK ? volume_open(&volume, out_volume, out_error) : status;
 }
 
 /* Which maildrops have been removed: a delivery must not be answered for one of them. */
@@ -79,6 +91,9 @@ static enum status start(struct local *local, const struct store_config *config,
     if (status == STATUS_OK) {
         status = lock_table_create(&local->locks);
     }
+    if (status == STATUS_OK) {
+        status = check_run_create(local->volume, &local->check);
+    }
     if (status != STATUS_OK) {
         return error_set(out_error, status, 0, config->path, "opening the store");
     }
@@ -88,6 +103,7 @@ static enum status start(struct local *local, const struct store_config *config,
 static void local_close(struct store *store)
 {
     struct local *local = local_store(store);
+    check_run_destroy(&local->check);
     lookup_stop(&local->lookup);
     struct list_link *link;
     while ((link = list_pop_front(&local->clients)) != NULL) {
@@ -126,7 +142,7 @@ enum status local_open(const struct store_config *config, struct store **out_sto
 
 enum status local_rebuild(const struct store_config *config,
                           void (*on_progress)(void *owner, uint64_t done, uint64_t total),
-                          void *owner, struct error *out_error)
+                          void *owner, struct store_rebuilt *out_rebuilt, struct error *out_error)
 {
     struct volume *volume = NULL;
     struct recovery recovery = {0};
@@ -134,6 +150,23 @@ enum status local_rebuild(const struct store_config *config,
     enum status status = open_volume(config, &volume, out_error);
     if (status == STATUS_OK) {
         status = recover_run(volume, &options, &recovery, out_error);
+    }
+    if (status == STATUS_OK && out_rebuilt != NULL) {
+        struct index_state state = {0};
+        struct index_reader *reader = NULL;
+        if (index_reader_create(volume->index, &reader) == STATUS_OK &&
+            index_begin(reader, &state) == STATUS_OK) {
+            index_end(reader);
+        } /* else the figures are missing, no more */
+        index_reader_destroy(&reader);
+        *out_rebuilt = (struct store_rebuilt){.segments = recovery.unretired_count,
+                                              .groups = recovery.groups,
+                                              .octets = recovery.log_octets,
+                                              .maildrops = state.maildrops,
+                                              .messages = state.messages,
+                                              .damaged_places = recovery.quarantined,
+                                              .kept = recovery.kept,
+                                              .lost_blobs = recovery.lost_blobs};
     }
     recover_free(&recovery);
     volume_close(&volume);
@@ -172,8 +205,10 @@ static void local_numbers(struct store *store, struct store_numbers *out_numbers
     struct volume *volume = local_store(store)->volume;
     struct checkpoint_numbers checkpoint;
     struct kv_numbers map;
+    struct scrub_numbers scrub;
     checkpoint_numbers(volume->checkpoint, &checkpoint);
     index_numbers(volume->index, &map);
+    scrub_numbers(volume->scrub, &scrub);
     const struct writer_counters *writer = writer_counters(volume->writer);
     int64_t oldest_ms = delta_oldest_ms(volume->delta);
     uint64_t events = delta_events(volume->delta);
@@ -194,6 +229,11 @@ static void local_numbers(struct store *store, struct store_numbers *out_numbers
         .map_octets = map.map_octets,
         .map_used_octets = map.used_octets,
         .quarantined = volume->quarantined,
+        .scrub_octets = scrub.octets,
+        .scrub_messages = scrub.messages,
+        .scrub_passes = scrub.passes,
+        .damaged = damaged_count(volume->damaged),
+        .index_damaged = scrub.index_damaged,
         .read_only = atomic_load(&volume->read_only),
         .space_low = atomic_load(&volume->space_low),
     };
@@ -218,6 +258,11 @@ const struct store_ops local_ops = {
     .numbers = local_numbers,
     .writer_counters = local_writer_counters,
     .checkpoint = local_checkpoint,
+    .check_start = local_check_start,
+    .check_cancel = local_check_cancel,
+    .check_state = local_check_state,
+    .check_findings = local_check_findings,
+    .damaged = local_damaged,
     .drop_create = local_drop_create,
     .drop_rename = local_drop_rename,
     .drop_remove = local_drop_remove,

@@ -11,6 +11,7 @@
 #include "storage/backend.h"
 #include "storage/idset.h"
 #include "storage/maildrop.h"
+#include "storage/volume.h"
 #include "storage/writer.h"
 
 #include <pthread.h>
@@ -18,8 +19,8 @@
 #include <stdint.h>
 
 struct lock_table;
+struct check_run;
 struct lookup;
-struct volume;
 
 #define LOCAL_LOOKUP_MESSAGES \
     20000 /* a maildrop with more is read on the lookup thread: 1 ms warm */
@@ -32,6 +33,7 @@ struct local {
     struct volume *volume;
     struct lock_table *locks;
     struct lookup *lookup;
+    struct check_run *check;
     uint64_t message_octets_max;
     pthread_mutex_t mutex;
     struct list_link clients; /* local_client.link */
@@ -60,7 +62,7 @@ enum status local_open(const struct store_config *config, struct store **out_sto
                        struct error *out_error);
 enum status local_rebuild(const struct store_config *config,
                           void (*on_progress)(void *owner, uint64_t done, uint64_t total),
-                          void *owner, struct error *out_error);
+                          void *owner, struct store_rebuilt *out_rebuilt, struct error *out_error);
 
 static inline struct local *local_of(const struct store_client *client)
 {
@@ -113,6 +115,19 @@ enum status local_delivery_add(struct store_delivery *delivery, const uint8_t *d
 enum status local_delivery_commit(struct store_delivery *delivery,
                                   const struct store_recipient *recipients, unsigned count);
 void local_delivery_abort(struct store_delivery *delivery);
+
+/* local_care.c: looking for damage. */
+enum status local_check_closed(const struct store_config *config,
+                               const struct check_options *options, struct check_result *out_result,
+                               struct error *out_error);
+enum status local_check_start(struct store *store, uint64_t rate);
+void local_check_cancel(struct store *store);
+void local_check_state(struct store *store, struct check_run_state *out_state);
+size_t local_check_findings(struct store *store, size_t first, struct damage *out, size_t count);
+size_t local_damaged(struct store *store, size_t first, struct store_damaged *out, size_t count);
+/* The volume of a store, as it is configured. */
+enum status local_volume_config(const struct store_config *config, char path[VOLUME_PATH_MAX],
+                                struct volume_config *out_volume, struct error *out_error);
 
 /* --- imported unique-ids on their way (local_uidl.c) --- */
 

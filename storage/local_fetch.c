@@ -7,7 +7,9 @@
 #include "storage/local.h"
 
 #include "storage/checksum.h"
+#include "storage/damaged.h"
 #include "storage/disk.h"
+#include "storage/scrub.h"
 #include "storage/segment.h"
 #include "storage/volume.h"
 
@@ -32,6 +34,37 @@ struct place {
     struct segment *file; /* a reference of the caller's */
     uint64_t body_offset; /* of the whole message in the file */
 };
+
+/* What a view knows of a message, as the index says it. */
+static struct message_entry entry_of(const struct local_view *view, uint32_t index)
+{
+    const struct maildrop_entry *entry = &view->maildrop->entries[index];
+    bool in_blob = entry->file == MAILDROP_FILE_BLOB;
+    const struct segment *file = in_blob ? NULL : view->maildrop->files[entry->file];
+    return (struct message_entry){.uid = entry->uid,
+                                  .segment = file != NULL ? (uint32_t)file->id : 0,
+                                  .offset = in_blob ? 0 : entry->place,
+                                  .blob = in_blob ? entry->place : 0};
+}
+
+static bool is_known_damaged(const struct store_fetch *fetch)
+{
+    const struct local_view *view = (const struct local_view *)(const void *)fetch->view;
+    struct damaged *damaged = view->local->volume->damaged;
+    if (damaged_count(damaged) == 0) {
+        return false;
+    }
+    struct message_entry entry = entry_of(view, fetch->index);
+    return damaged_at(damaged, entry.segment, entry.offset, entry.blob);
+}
+
+/* A verified read found damage: the next ones need not read. */
+static void remember_damage(const struct store_fetch *fetch)
+{
+    const struct local_view *view = (const struct local_view *)(const void *)fetch->view;
+    struct message_entry entry = entry_of(view, fetch->index);
+    scrub_report(view->local->volume, view->maildrop->id, &entry, STATUS_CORRUPT, "fetch");
+}
 
 static enum status find_place(const struct store_fetch *fetch, struct place *out_place)
 {
@@ -67,6 +100,9 @@ static void answer_cold(struct cold_read *read, enum status status)
     } else if (status == STATUS_OK && read->verify &&
                checksum_body(read->data, read->length) != entry->checksum) {
         status = STATUS_CORRUPT;
+    }
+    if (status == STATUS_CORRUPT) {
+        remember_damage(fetch);
     }
     segment_release(read->file);
     fetch->own = NULL;
@@ -168,6 +204,9 @@ static enum status fetch_small(struct store_fetch *fetch, const struct place *pl
     if (status == STATUS_OK && checksum_body(data, length) != place->entry->checksum) {
         status = STATUS_CORRUPT;
     }
+    if (status == STATUS_CORRUPT) {
+        remember_damage(fetch);
+    }
     segment_release(place->file);
     if (status != STATUS_OK || !in_place) {
         return status == STATUS_OK ? give_copy(fetch, data + fetch->offset) : status;
@@ -213,7 +252,13 @@ enum status local_fetch(struct store_fetch *fetch)
 {
     struct place place;
     fetch->own = NULL;
+    if (is_known_damaged(fetch)) {
+        return STATUS_CORRUPT;
+    }
     enum status status = find_place(fetch, &place);
+    if (status == STATUS_CORRUPT) {
+        remember_damage(fetch);
+    }
     if (status != STATUS_OK) {
         return status;
     }

@@ -189,8 +189,12 @@ enum status log_map_read(struct volume *volume, uint32_t first, struct log_map *
         if (ids[i] < first) {
             continue;
         }
-        status = read_segment(volume, ids[i], count - i <= SETTLED_FILES, &map.segments[map.count],
-                              out_error);
+        bool settle = !volume->observed && count - i <= SETTLED_FILES;
+        status = read_segment(volume, ids[i], settle, &map.segments[map.count], out_error);
+        if (status == STATUS_NOT_FOUND && volume->observed) {
+            status = STATUS_OK; /* unlinked since the directory was read */
+            continue;
+        }
         map.count += status == STATUS_OK;
     }
     free(ids);

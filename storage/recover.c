@@ -6,6 +6,7 @@
 #include "storage/log_map.h"
 #include "storage/orphan.h"
 #include "storage/replay.h"
+#include "storage/salvage.h"
 #include "storage/volume.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct recover {
     struct index_state state; /* of the index that was found; zero for a rebuild */
     uint64_t *retired;        /* segments that the index knows as retired, ascending */
     size_t retired_count;
+    struct salvage *salvage; /* of a rebuild; NULL */
     struct error *out_error;
 };
 
@@ -148,7 +150,19 @@ static enum status list_unretired(struct recover *recover, struct recovery *reco
         } else {
             report_missing(recover->volume, id);
             recovery->quarantined++;
+            if (recover->salvage != NULL &&
+                idset_add(&recover->salvage->missing, id) != STATUS_OK) {
+                status = STATUS_NO_MEMORY;
+            }
         }
+    }
+    uint32_t reached = recover->salvage != NULL ? recover->salvage->state.position.segment : 0;
+    if (status == STATUS_OK && reached != 0 && log_map_find(map, reached) == NULL &&
+        !is_retired(recover, reached) && !idset_has(&recover->salvage->missing, reached)) {
+        /* The newest one: no manifest lists it, but the index has been there. */
+        report_missing(recover->volume, reached);
+        recovery->quarantined++;
+        status = idset_add(&recover->salvage->missing, reached);
     }
     for (size_t i = 0; i < map->count; i++) {
         const struct log_segment *segment = &map->segments[i];
@@ -160,7 +174,8 @@ static enum status list_unretired(struct recover *recover, struct recovery *reco
     recovery->unretired_count = (uint32_t)count;
     recovery->next_segment = id_count > 0 ? ids[id_count - 1] + 1 : 1;
     free(ids);
-    return STATUS_OK;
+    return status == STATUS_OK ? status
+                               : error_set(recover->out_error, status, 0, NULL, "recovering");
 }
 
 /* --- replaying --- */
@@ -186,29 +201,6 @@ static enum status replay_rest(struct recover *recover)
     return status;
 }
 
-/* Retired records stand behind the newest manifest, or that one knows of them. */
-static enum status find_retired(struct recover *recover)
-{
-    const struct log_segment *newest = log_map_last_manifest(&recover->map);
-    const struct log_segment *last = log_map_last(&recover->map);
-    struct replay scout = {.volume = recover->volume, .only_retired = true};
-    enum status status = STATUS_OK;
-    for (size_t i = 0; i < recover->map.count && status == STATUS_OK; i++) {
-        const struct log_segment *segment = &recover->map.segments[i];
-        if (!segment->is_void && newest != NULL && segment->id >= newest->id) {
-            status = replay_segment(&scout, segment, 0, segment == last, recover->out_error);
-        }
-    }
-    if (status == STATUS_OK) {
-        status = replay_flush(&scout, recover->out_error);
-    }
-    idset_deinit(&recover->replay.retired);
-    recover->replay.retired = scout.retired;
-    scout.retired = (struct idset){0};
-    replay_deinit(&scout);
-    return status;
-}
-
 static bool is_listed(const struct recovery *recovery, uint32_t id)
 {
     for (uint32_t i = 0; i < recovery->unretired_count; i++) {
@@ -217,6 +209,15 @@ static bool is_listed(const struct recovery *recovery, uint32_t id)
         }
     }
     return false;
+}
+
+/* What is gone round may still be known to the index there was. */
+static enum status on_damage(void *owner, struct scan *scan, uint64_t from, uint64_t to,
+                             uint64_t records_saved)
+{
+    const struct recover *recover = owner;
+    replay_report_damage(recover->volume, scan, from, to, records_saved);
+    return salvage_note(recover->salvage, scan->segment, from, to);
 }
 
 /* All of the log that is not retired. A retired segment must not be read: an expunge of what stands
@@ -228,6 +229,8 @@ static enum status replay_all(struct recover *recover, const struct recovery *re
     replay->apply_flags = INDEX_APPLY_REBUILD;
     replay->on_progress = recover->options->on_progress;
     replay->owner = recover->options->owner;
+    replay->known = recover->salvage->state.position;
+    replay->watch = (struct replay_watch){.on_damage = on_damage, .owner = recover};
     for (size_t i = 0; i < recover->map.count; i++) {
         if (is_listed(recovery, recover->map.segments[i].id)) {
             replay->octets_total += recover->map.segments[i].end;
@@ -315,7 +318,8 @@ static enum status swap_index(struct volume *volume, const char *new_path, struc
 
 static enum status fill_new_index(struct recover *recover, struct recovery *recovery)
 {
-    enum status status = find_retired(recover);
+    enum status status = replay_find_retired(recover->volume, &recover->map,
+                                             &recover->replay.retired, recover->out_error);
     if (status == STATUS_OK) {
         status = list_unretired(recover, recovery);
     }
@@ -326,6 +330,10 @@ static enum status fill_new_index(struct recover *recover, struct recovery *reco
         set_result(recover, recovery);
         index_set_next_sequence(recover->volume->index, recovery->next_sequence);
         status = replay_flush(&recover->replay, recover->out_error);
+    }
+    if (status == STATUS_OK) {
+        status = salvage_run(recover->salvage, recover->volume, &recover->replay.reached,
+                             &recovery->kept, recover->out_error);
     }
     if (status == STATUS_OK) {
         status = index_finish_rebuild(recover->volume->index);
@@ -339,14 +347,18 @@ static enum status rebuild(struct volume *volume, const struct recover_options *
                            struct error *out_error)
 {
     char path[VOLUME_PATH_MAX + 8];
+    struct salvage salvage = {0};
     struct recover recover = {.volume = volume,
                               .options = options,
                               .replay = {.volume = volume},
-                              .state = {.next_sequence = spent},
+                              .salvage = &salvage,
                               .out_error = out_error};
     (void)stpcpy(stpcpy(path, volume->index_path), ".new");
     report_rebuild(volume, why);
     index_close(&volume->index);
+    salvage_state(volume, &salvage.state);
+    recover.state.next_sequence =
+        spent > salvage.state.next_sequence ? spent : salvage.state.next_sequence;
     recover_free(recovery);
     *recovery = (struct recovery){.rebuilt = true};
     enum status status = remove_index(volume, path, out_error);
@@ -367,6 +379,7 @@ static enum status rebuild(struct volume *volume, const struct recover_options *
         status = swap_index(volume, path, out_error);
     }
     deinit(&recover);
+    salvage_deinit(&salvage);
     return status == STATUS_OK ? open_index(volume, volume->index_path, out_error) : status;
 }
 
@@ -391,12 +404,12 @@ static enum status bring_up(struct recover *recover, struct recovery *recovery)
     return status;
 }
 
-/* What crashed rebuilds have left. */
+/* What crashed rebuilds and checks have left. */
 static enum status remove_leftovers(struct volume *volume, struct error *out_error)
 {
-    static const char *const suffixes[] = {".new", ".old"};
+    static const char *const suffixes[] = {".new", ".old", ".check"};
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < 2 && status == STATUS_OK; i++) {
+    for (size_t i = 0; i < 3 && status == STATUS_OK; i++) {
         char path[VOLUME_PATH_MAX + 8];
         (void)stpcpy(stpcpy(path, volume->index_path), suffixes[i]);
         status = remove_index(volume, path, out_error);
@@ -444,6 +457,7 @@ static void report(const struct volume *volume, const struct recovery *recovery)
     log_number(&line, "segments", recovery->unretired_count);
     log_text(&line, "rebuilt", recovery->rebuilt ? "yes" : "no");
     log_number(&line, "damaged_places", (int64_t)recovery->quarantined);
+    log_number(&line, "kept_of_old_index", (int64_t)recovery->kept);
     log_number(&line, "lost_blobs", (int64_t)recovery->lost_blobs);
     log_end(&line);
 }

@@ -39,6 +39,7 @@ struct recovery {
     uint64_t groups;      /* read in this recovery */
     uint64_t quarantined; /* damaged places */
     uint64_t lost_blobs;  /* orphans moved to lost+found/ */
+    uint64_t kept; /* by a rebuild, of the index there was: messages whose records are damaged */
     bool rebuilt;
 };
 

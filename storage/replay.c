@@ -43,7 +43,9 @@ static enum status order_events(struct replay *replay, size_t *out_count)
         }
     }
     for (size_t i = 0; i < replay->batch.count; i++) {
-        if (replay->batch.events[i].sequence > replay->skip_sequence) {
+        uint64_t sequence = replay->batch.events[i].sequence;
+        if (sequence > replay->skip_sequence &&
+            (replay->until_sequence == 0 || sequence <= replay->until_sequence)) {
             replay->order[count++] = &replay->batch.events[i];
         }
     }
@@ -77,12 +79,12 @@ static enum status flush_when_full(struct replay *replay, struct error *out_erro
 
 /* --- damage --- */
 
-static void report_damage(const struct replay *replay, const struct scan *scan, uint64_t from,
+void replay_report_damage(const struct volume *volume, const struct scan *scan, uint64_t from,
                           uint64_t to, uint64_t saved)
 {
     struct log_line line;
     log_begin(&line, LOG_LEVEL_ERROR, "log_damaged");
-    log_text(&line, "volume", replay->volume->path);
+    log_text(&line, "volume", volume->path);
     log_number(&line, "segment", scan->segment);
     log_number(&line, "offset", (int64_t)from);
     log_number(&line, "octets", (int64_t)(to - from));
@@ -101,8 +103,13 @@ static enum status quarantine(struct replay *replay, struct scan *scan, uint64_t
     if (status != STATUS_OK) {
         return status;
     }
-    if (!replay->only_retired) {
-        report_damage(replay, scan, from, to, saved);
+    if (replay->watch.on_damage != NULL) {
+        status = replay->watch.on_damage(replay->watch.owner, scan, from, to, saved);
+    } else if (!replay->only_retired) {
+        replay_report_damage(replay->volume, scan, from, to, saved);
+    }
+    if (status != STATUS_OK) {
+        return status;
     }
     replay->quarantined++;
     replay->records += saved;
@@ -133,6 +140,13 @@ static enum status search(struct replay *replay, struct scan *scan, uint64_t off
     return status;
 }
 
+/* Whether somebody knows that the log went on behind `offset`. */
+static bool is_known(const struct replay *replay, const struct scan *scan, uint64_t offset)
+{
+    return replay->known.segment == scan->segment && offset < replay->known.offset &&
+           offset < scan->end;
+}
+
 /*
  * No valid group at `offset`. With a valid frame behind it, or a later segment that says that the
  * log went on here, it is damage: `*out_offset` is where to go on. Otherwise the log ends here.
@@ -153,6 +167,12 @@ static enum status go_round(struct replay *replay, struct scan *scan,
     if (!last && segment->end_known) {
         *out_offset = scan->end;
         return quarantine(replay, scan, offset, scan->end, out_error);
+    }
+    if (is_known(replay, scan, offset)) {
+        uint64_t end = replay->known.offset < scan->end ? replay->known.offset : scan->end;
+        *out_offset = end;
+        replay->reached.offset = end; /* or the damage would be no part of the log from now on */
+        return quarantine(replay, scan, offset, end, out_error);
     }
     replay->torn = true;
     return STATUS_EOF;
@@ -195,7 +215,7 @@ static enum status read_group(struct replay *replay, struct scan *scan, bool las
     if (!in_order(replay, &frame)) {
         return STATUS_CORRUPT;
     }
-    bool bodies = last && !is_followed(scan, &frame);
+    bool bodies = last && !is_known(replay, scan, offset) && !is_followed(scan, &frame);
     status = scan_group(scan, &frame, bodies, &replay->batch, out_group, out_error);
     if (status == STATUS_OK) {
         accept(replay, &frame, out_group);
@@ -215,7 +235,12 @@ static enum status walk(struct replay *replay, struct scan *scan, const struct l
         enum status status = read_group(replay, scan, last, offset, &group, out_error);
         if (status == STATUS_OK) {
             offset = group.end;
-            status = flush_when_full(replay, out_error);
+            status = replay->watch.on_group != NULL
+                         ? replay->watch.on_group(replay->watch.owner, scan, &group)
+                         : STATUS_OK;
+            if (status == STATUS_OK) {
+                status = flush_when_full(replay, out_error);
+            }
         } else if (status == STATUS_CORRUPT) {
             status = go_round(replay, scan, segment, last, offset, &offset, out_error);
         } else if (status == STATUS_UNSUPPORTED) {
@@ -241,7 +266,9 @@ enum status replay_segment(struct replay *replay, const struct log_segment *segm
     }
     scan.end = segment->end;
     if (!segment->has_manifest && offset == 0 && !replay->only_retired) {
-        report_damage(replay, &scan, 0, RECORD_HEADER_SIZE, 0);
+        if (replay->watch.on_damage == NULL) {
+            replay_report_damage(replay->volume, &scan, 0, RECORD_HEADER_SIZE, 0);
+        } /* else the quarantine tells: without a manifest no group begins at offset 0 */
         replay->quarantined++;
     }
     if (segment->manifest.sequence > replay->last_sequence) {
@@ -257,5 +284,27 @@ enum status replay_segment(struct replay *replay, const struct log_segment *segm
     status = walk(replay, &scan, segment, last, offset > start ? offset : start, out_error);
     replay->octets_done += segment->end;
     scan_close(&scan);
+    return status;
+}
+
+enum status replay_find_retired(struct volume *volume, const struct log_map *map,
+                                struct idset *retired, struct error *out_error)
+{
+    const struct log_segment *newest = log_map_last_manifest(map);
+    const struct log_segment *last = log_map_last(map);
+    struct replay scout = {.volume = volume, .only_retired = true, .retired = *retired};
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < map->count && status == STATUS_OK; i++) {
+        const struct log_segment *segment = &map->segments[i];
+        if (!segment->is_void && newest != NULL && segment->id >= newest->id) {
+            status = replay_segment(&scout, segment, 0, segment == last, out_error);
+        }
+    }
+    if (status == STATUS_OK) {
+        status = replay_flush(&scout, out_error);
+    }
+    *retired = scout.retired;
+    scout.retired = (struct idset){0};
+    replay_deinit(&scout);
     return status;
 }

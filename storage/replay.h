@@ -15,11 +15,26 @@
 
 struct volume;
 
+/* For who looks on; both may be NULL, and stop the replay by an answer other than STATUS_OK. */
+struct replay_watch {
+    /* A group that counts. */
+    enum status (*on_group)(void *owner, struct scan *scan, const struct delta_group *group);
+    /* Damage that was gone round, in place of a line in the log; `to` is not part of it. */
+    enum status (*on_damage)(void *owner, struct scan *scan, uint64_t from, uint64_t to,
+                             uint64_t records_saved);
+    void *owner;
+};
+
 struct replay {
     struct volume *volume;
-    unsigned apply_flags;   /* enum index_apply_flag */
-    bool only_retired;      /* look for retired records, apply nothing and report nothing */
-    uint64_t skip_sequence; /* records up to it are in the index already */
+    struct replay_watch watch;
+    unsigned apply_flags;    /* enum index_apply_flag */
+    bool only_retired;       /* look for retired records, apply nothing and report nothing */
+    uint64_t skip_sequence;  /* records up to it are in the index already */
+    uint64_t until_sequence; /* records above it are read, not applied; 0: all are */
+    /* The log went on at least to here, as an index knows: what is no group before it is damage and
+     * no torn end. Segment 0: nobody knows. */
+    struct log_position known;
     void (*on_progress)(void *owner, uint64_t done, uint64_t total); /* NULL: nobody asks */
     void *owner;
     uint64_t octets_done, octets_total;
@@ -43,5 +58,14 @@ MUST_CHECK enum status replay_segment(struct replay *replay, const struct log_se
 /* Applies what is left in the batch, and stores the position reached, in any case. */
 MUST_CHECK enum status replay_flush(struct replay *replay, struct error *out_error);
 void replay_deinit(struct replay *replay);
+
+/* The line in the log for damage that was gone round. */
+void replay_report_damage(const struct volume *volume, const struct scan *scan, uint64_t from,
+                          uint64_t to, uint64_t saved);
+
+/* Which segments have been retired, by the records behind the newest manifest (which knows of all
+ * that were retired before it). Adds to `retired`. */
+MUST_CHECK enum status replay_find_retired(struct volume *volume, const struct log_map *map,
+                                           struct idset *retired, struct error *out_error);
 
 #endif

@@ -121,8 +121,8 @@ static enum status read_record(struct scan *scan, uint64_t offset, struct record
     return status;
 }
 
-static enum status check_body(struct scan *scan, const struct record_header *header,
-                              struct error *out_error)
+enum status scan_body(struct scan *scan, const struct record_header *header,
+                      struct error *out_error)
 {
     struct checksum_stream checksum;
     uint64_t offset = header->offset + RECORD_HEADER_SIZE + header->meta_length;
@@ -210,7 +210,7 @@ static enum status read_group(struct scan *scan, const struct record_frame *fram
         }
         status = event_batch_add(batch, &header, meta);
         if (status == STATUS_OK && bodies) {
-            status = check_body(scan, &header, out_error);
+            status = scan_body(scan, &header, out_error);
         }
         if (status != STATUS_OK) {
             return status;
@@ -289,19 +289,37 @@ enum status scan_search(struct scan *scan, uint64_t offset, struct record_frame 
     }
 }
 
+enum status scan_next_record(struct scan *scan, uint64_t *offset, uint64_t to,
+                             struct record_header *out_header, const uint8_t **out_meta,
+                             struct error *out_error)
+{
+    for (;;) {
+        enum status status = find_magic(scan, "RREC", to, offset, out_error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        status = read_record(scan, *offset, out_header, out_meta, out_error);
+        if (!goes_on(status)) {
+            return status;
+        }
+        /* A record that is whole is stepped over, so that its body is not searched. */
+        *offset += status == STATUS_OK ? record_length(out_header) : MAGIC_LENGTH;
+        if (status == STATUS_OK) {
+            return status;
+        }
+    }
+}
+
 enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, struct event_batch *batch,
                          uint64_t *out_records, uint64_t *out_last_sequence,
                          struct error *out_error)
 {
+    uint64_t offset = from;
     *out_records = *out_last_sequence = 0;
-    for (uint64_t offset = from;;) {
-        enum status status = find_magic(scan, "RREC", to, &offset, out_error);
-        if (status != STATUS_OK) {
-            return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-        }
+    for (;;) {
         struct record_header header;
         const uint8_t *meta;
-        status = read_record(scan, offset, &header, &meta, out_error);
+        enum status status = scan_next_record(scan, &offset, to, &header, &meta, out_error);
         if (status == STATUS_OK && header.kind != RECORD_MANIFEST) {
             status = event_batch_add(batch, &header, meta);
             if (status == STATUS_OK) {
@@ -310,9 +328,7 @@ enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, struct e
             }
         }
         if (!goes_on(status)) {
-            return status;
+            return status == STATUS_NOT_FOUND ? STATUS_OK : status;
         }
-        /* A record that is whole is stepped over, so that its body is not searched. */
-        offset += status == STATUS_OK ? record_length(&header) : MAGIC_LENGTH;
     }
 }

@@ -69,6 +69,17 @@ MUST_CHECK enum status scan_search(struct scan *scan, uint64_t offset,
                                    struct record_frame *out_frame, struct error *out_error);
 
 /*
+ * The next whole record at or behind `*offset` that begins below `to`; `*offset` is then behind it.
+ * STATUS_NOT_FOUND: there is none. `out_meta` is valid until the next call.
+ */
+MUST_CHECK enum status scan_next_record(struct scan *scan, uint64_t *offset, uint64_t to,
+                                        struct record_header *out_header, const uint8_t **out_meta,
+                                        struct error *out_error);
+/* Whether the body of such a record matches its checksum: STATUS_OK or STATUS_CORRUPT. */
+MUST_CHECK enum status scan_body(struct scan *scan, const struct record_header *header,
+                                 struct error *out_error);
+
+/*
  * Damage between two offsets: appends the events of every record in there that is whole. Returns
  * how many there were and their last sequence (0: none).
  */

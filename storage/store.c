@@ -22,9 +22,9 @@ void store_close(struct store **store)
 
 enum status store_rebuild(const struct store_config *config,
                           void (*on_progress)(void *owner, uint64_t done, uint64_t total),
-                          void *owner, struct error *out_error)
+                          void *owner, struct store_rebuilt *out_rebuilt, struct error *out_error)
 {
-    return local_rebuild(config, on_progress, owner, out_error);
+    return local_rebuild(config, on_progress, owner, out_rebuilt, out_error);
 }
 
 void store_numbers(struct store *store, struct store_numbers *out_numbers)
@@ -40,6 +40,38 @@ const struct writer_counters *store_writer_counters(struct store *store)
 enum status store_checkpoint(struct store *store, struct error *out_error)
 {
     return store->ops->checkpoint(store, out_error);
+}
+
+enum status store_check_closed(const struct store_config *config,
+                               const struct check_options *options, struct check_result *out_result,
+                               struct error *out_error)
+{
+    return local_check_closed(config, options, out_result, out_error);
+}
+
+enum status store_check_start(struct store *store, uint64_t rate)
+{
+    return store->ops->check_start(store, rate);
+}
+
+void store_check_cancel(struct store *store)
+{
+    store->ops->check_cancel(store);
+}
+
+void store_check_state(struct store *store, struct check_run_state *out_state)
+{
+    store->ops->check_state(store, out_state);
+}
+
+size_t store_check_findings(struct store *store, size_t first, struct damage *out, size_t count)
+{
+    return store->ops->check_findings(store, first, out, count);
+}
+
+size_t store_damaged(struct store *store, size_t first, struct store_damaged *out, size_t count)
+{
+    return store->ops->damaged(store, first, out, count);
 }
 
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,

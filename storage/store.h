@@ -18,6 +18,8 @@
 #include "io/post.h"
 #include "io/sendq.h"
 #include "io/status.h"
+#include "storage/check.h"
+#include "storage/check_run.h"
 #include "storage/storage_limits.h"
 
 #include <stdbool.h>
@@ -42,6 +44,7 @@ struct store_config {
     uint64_t map_size;           /* octets; 0: default */
     uint32_t checkpoint_ms;      /* 0: default */
     uint64_t message_octets_max; /* a message larger than this is refused; 0: default (64 MiB) */
+    uint64_t scrub_rate;         /* octets a second that the scrubber reads; 0: none runs */
     uint64_t body_memory;        /* octets of bodies in memory at once; 0: default (256 MiB) */
 };
 
@@ -51,12 +54,22 @@ MUST_CHECK enum status store_open(const struct store_config *config, struct stor
 /* All clients must be gone. Waits for what was submitted. */
 void store_close(struct store **store);
 
-/* Rebuilds the index from the log alone; the store must not be open. Same numbers, sizes, order and
- * unique-ids. `on_progress` (NULL allowed) is told octets read and octets in all. */
-MUST_CHECK enum status store_rebuild(const struct store_config *config,
-                                     void (*on_progress)(void *owner, uint64_t done,
-                                                         uint64_t total),
-                                     void *owner, struct error *out_error);
+/* What a rebuild made, and of what. */
+struct store_rebuilt {
+    uint64_t segments, groups, octets; /* read */
+    uint64_t maildrops, messages;      /* in the index now */
+    uint64_t damaged_places;           /* of the log, gone round */
+    uint64_t kept;                     /* messages taken over from the index there was */
+    uint64_t lost_blobs;               /* blobs that nobody names, moved to lost+found/ */
+};
+
+/* Rebuilds the index from the log; the store must not be open. Same numbers, sizes, order and
+ * unique-ids. Where the log is damaged, what the old index still knows is taken over. `on_progress`
+ * (NULL allowed) is told octets read and octets in all; `out_rebuilt` may be NULL. */
+MUST_CHECK enum status
+store_rebuild(const struct store_config *config,
+              void (*on_progress)(void *owner, uint64_t done, uint64_t total), void *owner,
+              struct store_rebuilt *out_rebuilt, struct error *out_error);
 
 struct store_numbers {
     uint64_t maildrops, messages, octets; /* as of the last checkpoint */
@@ -65,8 +78,11 @@ struct store_numbers {
     uint64_t checkpoint_lag_events; /* published, not yet in the index */
     uint64_t checkpoint_lag_ms;     /* age of the oldest of them */
     uint64_t checkpoints, checkpoint_us_sum;
-    uint64_t map_octets, map_used_octets; /* LMDB */
-    uint64_t quarantined;                 /* damaged places recovery went round */
+    uint64_t map_octets, map_used_octets;                /* LMDB */
+    uint64_t quarantined;                                /* damaged places recovery went round */
+    uint64_t scrub_octets, scrub_messages, scrub_passes; /* read and verified since the start */
+    uint64_t damaged;                                    /* messages that are known to be */
+    bool index_damaged; /* found by the scrubber: a restart rebuilds it */
     bool read_only, space_low;
 };
 /* Any thread. */
@@ -76,6 +92,30 @@ const struct writer_counters *store_writer_counters(struct store *store); /* any
 /* Writes everything published to the index now and waits: for tests, CLI and a clean exit.
  * Blocking. */
 MUST_CHECK enum status store_checkpoint(struct store *store, struct error *out_error);
+
+/* --- looking for damage: any thread that may block --- */
+
+/* Checks a store that nobody has open, as storage/check.h says. */
+MUST_CHECK enum status store_check_closed(const struct store_config *config,
+                                          const struct check_options *options,
+                                          struct check_result *out_result, struct error *out_error);
+
+/* A check of an open store in the background, one at a time: storage/check_run.h. */
+MUST_CHECK enum status store_check_start(struct store *store, uint64_t rate);
+void store_check_cancel(struct store *store);
+void store_check_state(struct store *store, struct check_run_state *out_state);
+size_t store_check_findings(struct store *store, size_t first, struct damage *out, size_t count);
+
+/* A message that is known to be damaged: its fetch answers STATUS_CORRUPT, all else works. */
+struct store_damaged {
+    uint64_t maildrop, uid, offset, blob;
+    uint32_t segment;
+    int64_t since_ms; /* UNIX milliseconds */
+    char name[STORAGE_DROP_NAME_MAX + 1];
+    char uidl[STORAGE_UIDL_LENGTH_MAX + 1];
+};
+/* Copies from number `first` on; returns how many, at most `count`. */
+size_t store_damaged(struct store *store, size_t first, struct store_damaged *out, size_t count);
 
 /* --- a worker's end --- */
 

@@ -2,6 +2,7 @@
 #include "storage/volume.h"
 
 #include "io/mem.h"
+#include "storage/damaged.h"
 #include "storage/segment.h"
 #include "storage/storage_limits.h"
 
@@ -132,8 +133,11 @@ static enum status take_lock(struct volume *volume, struct error *out_error)
 {
     char path[VOLUME_PATH_MAX];
     (void)stpcpy(stpcpy(path, volume->path), "/lock"); /* fits, by set_paths */
-    enum status status =
-        disk_open(volume->disk, path, O_RDWR | O_CREAT, 0600, &volume->lock_fd, out_error);
+    int flags = volume->observed ? O_RDONLY : O_RDWR | O_CREAT;
+    enum status status = disk_open(volume->disk, path, flags, 0600, &volume->lock_fd, out_error);
+    if (status == STATUS_NOT_FOUND && volume->observed) {
+        return STATUS_OK; /* nobody can have it open: whoever does makes the file first */
+    }
     if (status == STATUS_OK && flock(volume->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         int errno_value = errno;
         status = errno_value == EWOULDBLOCK ? STATUS_BUSY : status_from_errno(errno_value);
@@ -163,16 +167,25 @@ static enum status has_segments(const struct volume *volume, bool *out_found,
     return STATUS_OK;
 }
 
-static enum status make_identity(struct volume *volume, struct error *out_error)
+/* There is no VOLUME: STATUS_CORRUPT when there should be one, else STATUS_NOT_FOUND. */
+static enum status missing_identity(struct volume *volume, struct error *out_error)
 {
     bool found = false;
     enum status status = has_segments(volume, &found, out_error);
     if (status == STATUS_OK && found) {
-        status = error_set(out_error, STATUS_CORRUPT, 0, volume->path,
-                           "there are segments, but the file VOLUME with their key is gone; "
-                           "restore it from a backup");
+        return error_set(out_error, STATUS_CORRUPT, 0, volume->path,
+                         "there are segments, but the file VOLUME with their key is gone; "
+                         "restore it from a backup");
     }
-    if (status != STATUS_OK) {
+    return status == STATUS_OK
+               ? error_set(out_error, STATUS_NOT_FOUND, 0, volume->path, "there is no volume here")
+               : status;
+}
+
+static enum status make_identity(struct volume *volume, struct error *out_error)
+{
+    enum status status = missing_identity(volume, out_error);
+    if (status != STATUS_NOT_FOUND) {
         return status;
     }
     struct volume_identity *identity = &volume->identity;
@@ -215,6 +228,9 @@ static enum status load_identity(struct volume *volume, struct error *out_error)
     int fd = -1;
     (void)stpcpy(stpcpy(path, volume->path), "/VOLUME"); /* fits, by set_paths */
     enum status status = disk_open(volume->disk, path, O_RDONLY, 0, &fd, out_error);
+    if (status == STATUS_NOT_FOUND && volume->observed) {
+        return missing_identity(volume, out_error);
+    }
     if (status == STATUS_NOT_FOUND) {
         return make_identity(volume, out_error);
     }
@@ -231,14 +247,15 @@ void volume_release(struct volume **volume)
         return;
     }
     segment_table_destroy(&(*volume)->segments);
+    damaged_destroy(&(*volume)->damaged);
     disk_close((*volume)->disk, &(*volume)->lock_fd); /* and with it goes the lock */
     mem_wipe(&(*volume)->identity.key, sizeof(*volume)->identity.key);
     free(*volume);
     *volume = NULL;
 }
 
-enum status volume_open(const struct volume_config *config, struct volume **out_volume,
-                        struct error *out_error)
+static enum status open_or_observe(const struct volume_config *config, bool observe,
+                                   struct volume **out_volume, struct error *out_error)
 {
     struct volume *volume = calloc(1, sizeof *volume);
     if (volume == NULL) {
@@ -246,11 +263,12 @@ enum status volume_open(const struct volume_config *config, struct volume **out_
     }
     volume->config = *config;
     volume->lock_fd = -1;
+    volume->observed = observe;
     set_defaults(&volume->config);
     volume->disk = volume->config.disk;
     atomic_init(&volume->memory_left, STORAGE_BODY_MEMORY_DEFAULT);
     enum status status = set_paths(volume, config->path, out_error);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && !observe) {
         status = make_directories(volume, out_error);
     }
     if (status == STATUS_OK) {
@@ -266,10 +284,25 @@ enum status volume_open(const struct volume_config *config, struct volume **out_
         status = segment_table_create(volume->disk, volume->segments_path, volume->blobs_path,
                                       &volume->segments, out_error);
     }
+    if (status == STATUS_OK && damaged_create(&volume->damaged) != STATUS_OK) {
+        status = error_set(out_error, STATUS_NO_MEMORY, 0, config->path, "opening the volume");
+    }
     if (status != STATUS_OK) {
         volume_release(&volume);
         return status;
     }
     *out_volume = volume;
     return STATUS_OK;
+}
+
+enum status volume_open(const struct volume_config *config, struct volume **out_volume,
+                        struct error *out_error)
+{
+    return open_or_observe(config, false, out_volume, out_error);
+}
+
+enum status volume_observe(const struct volume_config *config, struct volume **out_volume,
+                           struct error *out_error)
+{
+    return open_or_observe(config, true, out_volume, out_error);
 }

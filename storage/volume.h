@@ -25,6 +25,8 @@ struct index;
 struct checkpoint;
 struct blob_thread;
 struct segment_table;
+struct damaged;
+struct scrub;
 
 #define VOLUME_PATH_MAX 384 /* octets with NUL */
 
@@ -39,6 +41,7 @@ struct volume_config {
     uint64_t checkpoint_octets; /* log octets that trigger one; 0: default (64 MiB) */
     uint32_t
         checkpoint_events;  /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
+    uint64_t scrub_rate;    /* octets a second that the scrubber reads; 0: there is none */
     uint64_t space_reserve; /* octets kept free for expunge and checkpoint; 0: two segments */
 };
 
@@ -56,12 +59,15 @@ struct volume {
     struct writer *writer;
     struct checkpoint *checkpoint;
     struct blob_thread *blobs;
+    struct damaged *damaged; /* messages known to be */
+    struct scrub *scrub;
     _Atomic uint64_t next_blob;  /* ids never reused: starts at the writer's first sequence */
     _Atomic uint64_t next_drop;  /* maildrop ids never reused: starts there likewise */
     _Atomic int64_t memory_left; /* octets for bodies held in memory */
     _Atomic bool read_only;      /* set once by writer or checkpointer, never cleared */
     uint32_t segment_start, segment_count; /* newest segment, and how many, when it was started */
     uint64_t log_octets, quarantined;      /* of them; damaged places that recovery went round */
+    bool observed;          /* somebody only looks on: nothing is synced, no cache is dropped */
     _Atomic bool space_low; /* below the soft limit: deliveries are refused, expunges are not */
 };
 
@@ -73,6 +79,14 @@ struct volume {
  */
 MUST_CHECK enum status volume_open(const struct volume_config *config, struct volume **out_volume,
                                    struct error *out_error);
+
+/*
+ * The same for who only looks: nothing is made or written, the lock is shared with nobody, and
+ * nothing can be started. STATUS_NOT_FOUND: there is no volume; the other answers are those of
+ * volume_open. End it with volume_release.
+ */
+MUST_CHECK enum status volume_observe(const struct volume_config *config,
+                                      struct volume **out_volume, struct error *out_error);
 
 /* The name of a file system that is no place for a volume, by the type that statfs(2) gives: its
  * locks, syncs or descriptors do not hold what we rely on. NULL for all others. Pure. */

@@ -6,6 +6,7 @@
 #include "storage/delta.h"
 #include "storage/index.h"
 #include "storage/recover.h"
+#include "storage/scrub.h"
 #include "storage/volume.h"
 #include "storage/writer.h"
 
@@ -32,6 +33,9 @@ static enum status start_threads(struct volume *volume, const struct recovery *r
     }
     if (status == STATUS_OK) {
         status = writer_start(&config, &volume->writer, out_error);
+    }
+    if (status == STATUS_OK) {
+        status = scrub_start(volume, volume->config.scrub_rate, &volume->scrub, out_error);
     }
     return status;
 }
@@ -60,6 +64,7 @@ void volume_close(struct volume **volume)
     if (*volume == NULL) {
         return;
     }
+    scrub_stop(&(*volume)->scrub);
     blob_thread_stop(&(*volume)->blobs);
     if ((*volume)->writer != NULL) {
         writer_stop(&(*volume)->writer);

@@ -238,7 +238,7 @@ static void rebuild_model(struct model *model)
     load_settle(&model->load);
     close_all_views(model);
     site_close(&model->site);
-    if (store_rebuild(&config, NULL, NULL, &error) != STATUS_OK) {
+    if (store_rebuild(&config, NULL, NULL, NULL, &error) != STATUS_OK) {
         fail(model, "a rebuild failed");
     }
     open_model(model);

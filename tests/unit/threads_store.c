@@ -219,7 +219,7 @@ int main(void)
     fixture_open(&shared);
     failed += compare() > 0; /* after a restart */
     fixture_close(&shared);
-    failed += store_rebuild(&shared.config, NULL, NULL, NULL) != STATUS_OK;
+    failed += store_rebuild(&shared.config, NULL, NULL, NULL, NULL) != STATUS_OK;
     fixture_open(&shared);
     failed += compare() > 0; /* after a rebuild */
     fixture_end(&shared);

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bits that flip. A store of some hundred messages is made; then, again and again, random bits of a
+ * copy's segments, blobs and index are flipped, and every copy is checked, opened as it is, and
+ * rebuilt. Nothing may be wrong in silence: the check finds the damage, or it changes nothing; each
+ * message is byte-identical or refused, with its size and unique-id; none comes or goes, unless
+ * both the record in the log and the row in the index were hit, and then the store says that the
+ * log is damaged. Nothing may end the process.
+ *
+ *     proof_flips --seed N --rounds 1        repeats one round
+ */
+#include "tests/proof/load.h"
+#include "tests/proof/recorder.h"
+#include "tests/proof/site.h"
+
+#include "storage/check.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#define ROUNDS_SHORT 40
+#else
+#define ROUNDS_SHORT 150
+#endif
+#define ROUNDS_LONG  20000
+#define FLIPS_MAX    6   /* bits of one round */
+#define FILES_MAX    256 /* that bits may flip in */
+#define MESSAGES_MAX 4096
+
+/* A message as it was before anything happened. */
+struct known {
+    uint64_t drop;
+    char uidl[STORAGE_UIDL_LENGTH_MAX + 1];
+    uint64_t size;
+    char *wire;
+    size_t length;
+};
+
+static struct known messages[MESSAGES_MAX];
+static unsigned message_count;
+static struct ledger ledger;
+static struct store_config config;
+
+/* What a child tells; the rest is its exit code. */
+enum { ROUND_FAILED = 1, ROUND_HARMLESS = 10, ROUND_FOUND = 11, ROUND_LOST_TOLD = 12 };
+
+static uint64_t clock_now;
+
+static uint64_t tick(void)
+{
+    return ++clock_now;
+}
+
+/* --- before --- */
+
+static struct view *view_of(struct fixture *site, uint64_t drop)
+{
+    struct view *view = NULL;
+    return fixture_view(site, drop, STORE_LOCK_NONE, &view) == STATUS_OK ? view : NULL;
+}
+
+static void remember(struct fixture *site)
+{
+    for (uint32_t i = 0; i < ledger.drop_count; i++) {
+        uint64_t drop = ledger.drops[i].id;
+        struct view *view = view_of(site, drop);
+        for (uint32_t k = 0; view != NULL && k < store_view_count(view); k++) {
+            assert(message_count < MESSAGES_MAX);
+            struct known *known = &messages[message_count++];
+            *known = (struct known){.drop = drop, .size = store_view_size(view, k)};
+            known->uidl[store_view_uidl(view, k, known->uidl)] = '\0';
+            enum status status = site_read(site, view, k, &known->wire, &known->length);
+            assert(status == STATUS_OK);
+        }
+        if (view != NULL) {
+            store_view_close(&view);
+        }
+    }
+}
+
+static void make_master(const char *path, uint64_t seed)
+{
+    struct fixture site;
+    struct error error = {0};
+    struct load load = {.site = &site,
+                        .ledger = &ledger,
+                        .chance = chance_make(seed, 1),
+                        .position = tick,
+                        .hold = recorder_hold,
+                        .let_go = recorder_let_go,
+                        .size_max = 50000};
+    ledger_init(&ledger, seed);
+    enum status status = site_open(&site, path, &config, &error);
+    assert(status == STATUS_OK);
+    while (load.delivered < 500) {
+        load_run(&load, 50);
+    }
+    load_settle(&load);
+    fixture_checkpoint(&site);
+    load_run(&load, 20);
+    load_settle(&load);
+    remember(&site);
+    site_close(&site);
+}
+
+/* --- flipping --- */
+
+static unsigned list_files(const char *folder, char names[FILES_MAX][256], unsigned count)
+{
+    DIR *directory = opendir(folder);
+    const struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL && count < FILES_MAX) {
+        struct stat found;
+        char path[256];
+        if (entry->d_name[0] == '.' ||
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= (int)sizeof path ||
+            stat(path, &found) != 0) {
+            continue;
+        }
+        if (S_ISDIR(found.st_mode)) {
+            count = list_files(path, names, count);
+        } else if (found.st_size > 0 && strcmp(entry->d_name, "lock.mdb") != 0) {
+            strcpy(names[count++], path);
+        }
+    }
+    if (directory != NULL) {
+        (void)closedir(directory);
+    }
+    return count;
+}
+
+/* A bit of a random file of the folder; small files as often as large ones. */
+static void flip(struct chance *chance, const char *folder)
+{
+    static char names[FILES_MAX][256];
+    struct stat found;
+    unsigned count = list_files(folder, names, 0);
+    if (count == 0) {
+        return;
+    }
+    const char *path = names[chance_below(chance, count)];
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert(fd >= 0 && fstat(fd, &found) == 0);
+    uint8_t octet;
+    off_t at = (off_t)chance_below(chance, (uint64_t)found.st_size);
+    if (chance_percent(chance, 25)) {
+        at = at / 4096 * 4096 + (off_t)chance_below(chance, 200); /* where pages and files begin */
+        at = at < found.st_size ? at : found.st_size - 1;
+    }
+    ssize_t moved = pread(fd, &octet, 1, at);
+    octet ^= (uint8_t)(1u << chance_below(chance, 8));
+    moved += pwrite(fd, &octet, 1, at);
+    assert(moved == 2);
+    (void)close(fd);
+}
+
+/* --- after --- */
+
+struct comparison {
+    unsigned same, refused, missing, extra, wrong;
+    bool told; /* the store knows that its log is damaged */
+};
+
+static struct known *find(uint64_t drop, const char *uidl)
+{
+    for (unsigned i = 0; i < message_count; i++) {
+        if (messages[i].drop == drop && strcmp(messages[i].uidl, uidl) == 0) {
+            return &messages[i];
+        }
+    }
+    return NULL;
+}
+
+static void compare_message(struct fixture *site, struct view *view, uint32_t index, uint64_t drop,
+                            struct comparison *out)
+{
+    char uidl[STORAGE_UIDL_LENGTH_MAX + 1], *wire = NULL;
+    size_t length = 0;
+    uidl[store_view_uidl(view, index, uidl)] = '\0';
+    const struct known *known = find(drop, uidl);
+    if (known == NULL) {
+        out->extra++;
+        return;
+    }
+    if (store_view_size(view, index) != known->size) {
+        out->wrong++;
+        return;
+    }
+    enum status status = site_read(site, view, index, &wire, &length);
+    if (status != STATUS_OK) {
+        out->refused++;
+    } else if (length == known->length && memcmp(wire, known->wire, length) == 0) {
+        out->same++;
+    } else {
+        out->wrong++;
+    }
+    free(wire);
+}
+
+/* Opens the store as it lies there and looks at everything. False: it does not open. */
+static bool compare(const char *path, struct comparison *out)
+{
+    struct fixture site;
+    struct error error = {0};
+    struct store_numbers numbers;
+    *out = (struct comparison){0};
+    struct store_config own = config;
+    /* What is large and warm is not verified when it is read: the scrubber has to have been. */
+    own.scrub_rate = 1ull << 40;
+    if (site_open(&site, path, &own, &error) != STATUS_OK) {
+        return false;
+    }
+    do {
+        store_numbers(site.store, &numbers);
+        usleep(200);
+    } while (numbers.scrub_passes == 0 && !numbers.read_only);
+    for (uint32_t i = 0; i < ledger.drop_count; i++) {
+        uint64_t drop = ledger.drops[i].id;
+        struct view *view = view_of(&site, drop);
+        for (uint32_t k = 0; view != NULL && k < store_view_count(view); k++) {
+            compare_message(&site, view, k, drop, out);
+        }
+        if (view != NULL) {
+            store_view_close(&view);
+        }
+    }
+    unsigned met = out->same + out->refused + out->wrong;
+    out->missing = met < message_count ? message_count - met : 0;
+    out->told = numbers.quarantined > 0;
+    site_close(&site);
+    return true;
+}
+
+static bool judge(const struct comparison *found, bool rebuilt_loudly, bool both, const char *when)
+{
+    bool told = found->told || rebuilt_loudly;
+    bool right =
+        found->wrong == 0 && ((found->missing == 0 && found->extra == 0) || (both && told));
+    if (!right) {
+        printf("%s: %u same, %u refused, %u missing, %u extra, %u wrong; told: %s\n", when,
+               found->same, found->refused, found->missing, found->extra, found->wrong,
+               told ? "yes" : "no");
+    }
+    return right;
+}
+
+/* A copy of the master, flipped as the seed wants it. True: both index and log. */
+static bool make_flipped(const char *master, const char *path, uint64_t seed)
+{
+    struct chance chance = chance_make(seed, 2);
+    char folder[128];
+    unsigned where = (unsigned)chance_below(&chance, 3); /* the index, the log, or both */
+    unsigned flips = 1 + (unsigned)chance_below(&chance, FLIPS_MAX);
+    site_remove(path);
+    site_copy(master, path);
+    for (unsigned i = 0; i < flips; i++) {
+        bool index = where == 0 || (where == 2 && i % 2 == 0);
+        const char *part = index ? "index" : chance_percent(&chance, 15) ? "blobs" : "segments";
+        (void)snprintf(folder, sizeof folder, "%s/volume/%s", path, part);
+        flip(&chance, folder);
+    }
+    return where == 2;
+}
+
+static int round_of(const char *master, const char *path, uint64_t seed)
+{
+    struct check_result result;
+    struct check_options options = {0};
+    struct comparison found;
+    struct store_rebuilt rebuilt = {0};
+    struct error error = {0};
+    bool both = make_flipped(master, path, seed);
+    struct store_config own = config;
+    own.path = path;
+    if (store_check_closed(&own, &options, &result, &error) != STATUS_OK) {
+        printf("the check could not look: %s\n", error.text);
+        return ROUND_FAILED;
+    }
+    bool harmless = result.damages == 0;
+    if (seed % 2 == 0) {
+        if (!compare(path, &found)) {
+            printf("the store does not open\n");
+            return ROUND_FAILED;
+        }
+        if (!judge(&found, false, both, "opened") || (harmless && found.same != message_count)) {
+            return ROUND_FAILED;
+        }
+        (void)make_flipped(master, path, seed); /* once more, for the rebuild */
+    }
+    if (store_rebuild(&own, NULL, NULL, &rebuilt, &error) != STATUS_OK) {
+        printf("the rebuild failed: %s\n", error.text);
+        return ROUND_FAILED;
+    }
+    if (!compare(path, &found) || !judge(&found, rebuilt.damaged_places > 0, both, "rebuilt") ||
+        (harmless && found.same != message_count)) {
+        return ROUND_FAILED;
+    }
+    return harmless                               ? ROUND_HARMLESS
+           : found.missing > 0 || found.extra > 0 ? ROUND_LOST_TOLD
+                                                  : ROUND_FOUND;
+}
+
+/* In a process of its own, for a crash is one of the things that may not be. */
+static int run_round(const char *master, const char *path, uint64_t seed)
+{
+    (void)fflush(stdout);
+    pid_t child = fork();
+    assert(child >= 0);
+    if (child == 0) {
+        int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+#ifndef __SANITIZE_ADDRESS__
+        (void)dup2(nowhere, STDERR_FILENO); /* the store's log: all of it is damage */
+#else
+        (void)nowhere; /* the sanitizer's report goes there, too */
+#endif
+        int code = round_of(master, path, seed);
+        (void)fflush(stdout);
+        _exit(code);
+    }
+    int code = 0;
+    pid_t ended = waitpid(child, &code, 0);
+    assert(ended == child);
+    site_remove(path);
+    if (WIFSIGNALED(code)) {
+        printf("seed %llu: ended by signal %d\n", (unsigned long long)seed, WTERMSIG(code));
+        return ROUND_FAILED;
+    }
+    return WEXITSTATUS(code);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'n'}, {0}};
+    const char *from_runner = getenv("RESTANTE_SEED"), *is_long = getenv("RESTANTE_LONG");
+    uint64_t seed = (uint64_t)time(NULL), rounds = ROUNDS_SHORT;
+    if (from_runner != NULL && from_runner[0] != '\0') {
+        seed = strtoull(from_runner, NULL, 10);
+    }
+    if (is_long != NULL && strcmp(is_long, "1") == 0) {
+        rounds = ROUNDS_LONG;
+    }
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == '?') {
+            return 2;
+        }
+        *(option == 's' ? &seed : &rounds) = strtoull(optarg, NULL, 10);
+    }
+    char folder[64], master[96], path[96];
+    unsigned found = 0, harmless = 0, lost = 0, failed = 0;
+    site_make_folder(folder);
+    (void)snprintf(master, sizeof master, "%s/master", folder);
+    (void)snprintf(path, sizeof path, "%s/flipped", folder);
+    int code = mkdir(master, 0700);
+    assert(code == 0);
+    config = (struct store_config){.segment_size = 1u << 20, .blob_min = 65536};
+    config.map_size = 1ull << 28;
+    config.checkpoint_ms = 3600000;
+    make_master(master, seed);
+    printf("# flips: seeds %llu to %llu, %u messages\n", (unsigned long long)seed,
+           (unsigned long long)(seed + rounds - 1), message_count);
+    for (uint64_t i = 0; i < rounds; i++) {
+        int outcome = run_round(master, path, seed + i);
+        found += outcome == ROUND_FOUND;
+        harmless += outcome == ROUND_HARMLESS;
+        lost += outcome == ROUND_LOST_TOLD;
+        if (outcome < ROUND_HARMLESS) {
+            printf("seed %llu failed (%d)\n", (unsigned long long)(seed + i), outcome);
+            failed++;
+        }
+    }
+    for (unsigned i = 0; i < message_count; i++) {
+        free(messages[i].wire);
+    }
+    ledger_deinit(&ledger);
+    site_remove(folder);
+    printf("# flips: %llu rounds: %u found and nothing lost, %u harmless, %u with messages lost or "
+           "back, which was told; %u failed\n",
+           (unsigned long long)rounds, found, harmless, lost, failed);
+    printf("%llu passed, %u failed\n", (unsigned long long)rounds - failed, failed);
+    return failed > 0;
+}
