@@ -91,7 +91,8 @@ uint64_t latencies_at(const struct latencies *latencies, double share)
     if (latencies->count == 0) {
         return 0;
     }
-    uint64_t wanted = (uint64_t)ceil(share * (double)latencies->count);
+    /* A share such as 0.026 has no exact form: what is over by so little is not one value more. */
+    uint64_t wanted = (uint64_t)ceil(share * (double)latencies->count - 1e-6);
     wanted = wanted < 1 ? 1 : wanted;
     uint64_t seen = 0;
     for (size_t index = 0; index < latencies->bucket_count; index++) {

@@ -155,6 +155,7 @@ static void put_kinds(struct doc *run, const struct tally *tally)
         doc_put_number(&object, "operations", tally->operations[kind]);
         doc_put_number(&object, "errors", tally->failed[kind]);
         put_latency(&object, "latency_us", &tally->latency[kind]);
+        put_curve(&object, &tally->latency[kind]);
         doc_put(&kinds, work_kind_info((enum work_kind)kind)->name, &object);
     }
     doc_put(run, "by_kind", &kinds);

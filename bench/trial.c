@@ -110,12 +110,11 @@ static void crew_stop(struct crew *crew)
     }
 }
 
-static void crew_join(struct crew *crew)
+static void crew_wait(struct crew *crew)
 {
     for (unsigned part = 0; part < crew->count; part++) {
         (void)pthread_join(crew->threads[part], NULL); /* it is ours and was not joined */
     }
-    crew->count = 0;
 }
 
 static void crew_free(struct crew *crew)
@@ -294,7 +293,7 @@ static enum status measure(struct crew *crew, struct trial *trial, struct error 
     }
     if (status != STATUS_OK) {
         crew_stop(crew);
-        crew_join(crew);
+        crew_wait(crew);
         return status;
     }
     go(crew);
@@ -312,7 +311,12 @@ static enum status measure(struct crew *crew, struct trial *trial, struct error 
         crew_stop(crew);
     }
     live_phase(&crew->live, "waiting for what is under way");
-    crew_join(crew);
+    crew_wait(crew);
+    while (crew->shown < trial->tally.window_count && !trial_interrupted &&
+           crew->config->letters == 0) {
+        show(crew, trial, crew->shown++);
+    }
+    crew->count = 0;
     metrics_read(crew, &trial->server.metrics_after);
     collect(crew, trial);
     return STATUS_OK;

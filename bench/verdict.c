@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/verdict.h"
 
+#include "bench/units.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,10 +114,9 @@ enum status verdict_parse(const char *text, struct verdict_threshold *out_thresh
 {
     struct verdict_threshold threshold = {0};
     size_t length = strcspn(text, "<>");
-    bool is_time;
     if (strlen(text) >= sizeof threshold.text || text[length] == '\0' ||
         !read_metric(text, length, &threshold) ||
-        !known_metric(threshold.metric, &is_time, &threshold.performance)) {
+        !known_metric(threshold.metric, &threshold.is_time, &threshold.performance)) {
         return STATUS_INVALID;
     }
     threshold.below = text[length] == '<';
@@ -123,7 +124,8 @@ enum status verdict_parse(const char *text, struct verdict_threshold *out_thresh
     const char *number = text + length + 1 + threshold.inclusive;
     char *end;
     threshold.limit = strtod(number, &end);
-    if (end == number || !isfinite(threshold.limit) || !read_unit(end, is_time, &threshold.limit)) {
+    if (end == number || !isfinite(threshold.limit) ||
+        !read_unit(end, threshold.is_time, &threshold.limit)) {
         return STATUS_INVALID;
     }
     memcpy(threshold.text, text, strlen(text) + 1);
@@ -286,7 +288,10 @@ void verdict_judge(const struct run_config *config, const struct trial *trial,
         performance = performance || threshold->performance;
         double value = value_of(trial, threshold);
         if (crossed(threshold, value) && !(verdict->bottleneck && threshold->performance)) {
-            say(verdict, "%s: it was %.6g", threshold->text, value);
+            char text[24];
+            (void)snprintf(text, sizeof text, "%.6g", value);
+            say(verdict, "%s: it was %s", threshold->text,
+                threshold->is_time ? units_time(value, text) : text);
             verdict->result = VERDICT_FAIL;
         }
     }

@@ -28,7 +28,7 @@ struct verdict_threshold {
     char metric[32];
     int kind;   /* enum work_kind; -1: all */
     bool below; /* fails when the value is below the limit; else above */
-    bool inclusive;
+    bool inclusive, is_time;
     double limit;     /* microseconds, operations a second, errors, or percent */
     bool performance; /* depends on time: refused when the generator was the bottleneck */
 };

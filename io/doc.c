@@ -206,3 +206,16 @@ void doc_each(const struct doc *doc,
         }
     }
 }
+
+void doc_each_number(const struct doc *doc,
+                     void (*on_number)(void *owner, const char *key, double value), void *owner)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(doc->value, key, value)
+    {
+        if (json_is_number(value)) {
+            on_number(owner, key, json_number_value(value));
+        }
+    }
+}

@@ -69,4 +69,8 @@ const char *doc_own_text(const struct doc *doc);
 void doc_each(const struct doc *doc,
               void (*on_pair)(void *owner, const char *key, const char *value), void *owner);
 
+/* Calls `on_number` for each member that is a number, in order. */
+void doc_each_number(const struct doc *doc,
+                     void (*on_number)(void *owner, const char *key, double value), void *owner);
+
 #endif

@@ -105,6 +105,11 @@ Test(doc, each_gives_plain_members_in_order)
     doc_free(&doc);
 }
 
+static void add_number(void *owner, const char *key, double value)
+{
+    *(double *)owner += value;
+}
+
 Test(doc, keeps_fractions_and_counts_items)
 {
     struct doc doc, list, item;
@@ -119,6 +124,10 @@ Test(doc, keeps_fractions_and_counts_items)
     doc_put_real(&doc, "nothing", (double)NAN);
     doc_put(&doc, "list", &list);
     cr_assert_eq(doc_real(&doc, "rate", 0), -12.25);
+    double sum = 0;
+    doc_put_number(&doc, "whole", 2);
+    doc_each_number(&doc, add_number, &sum);
+    cr_assert_eq(sum, -10.25);
     cr_assert_eq(doc_real(&doc, "nothing", 7), 7);
     cr_assert_eq(doc_count(&doc), 0);
     doc_free(&doc);
