@@ -45,8 +45,7 @@ def functions_of(text):
 
 
 def name_of(function, library):
-    """As people know it: without marks of recursion and clones. What has no name is its library's.
-    """
+    """As people know it: without marks of recursion and clones. What has none is its library's."""
     if function.startswith(("0x", "???")):
         return f"({library})"
     return re.sub(r"('\d+|\.(isra|part|constprop|cold|lto_priv)[.\d]*)+$", "", function)

@@ -32,9 +32,7 @@ def file_of(operations, strlen, parse):
 class Reading(unittest.TestCase):
     def test_a_function_counts_what_it_took_itself_and_starting_drops_out(self):
         found = callgrind.per_operation([file_of(10, 150, 1100), file_of(20, 250, 2100)])
-        self.assertEqual(
-            found, {"parse": {"strlen": 10, "command_parse": 100, "(bench-micro)": 0}}
-        )
+        self.assertEqual(found, {"parse": {"strlen": 10, "command_parse": 100, "(bench-micro)": 0}})
 
     def test_growth_names_the_function_that_grew_with_before_and_after(self):
         recorded = figures.to_record({"parse": {"strlen": 10, "command_parse": 100}}, {})

@@ -70,6 +70,7 @@ def all_jobs(work, slots, long):
         python_job("interop", "interop", work, long=long),
         python_job("vm", "vm", work, long=long, limit_s=900),
         python_job("guard", "guard", work, limit_s=600),
+        python_job("compare", "compare", work, long=long),
         programs_job("proof", "proof", work, "plain", long=long, limit_s=500),
         programs_job("asan-proof", "proof", work, "asan", limit_s=500),
         programs_job("asan-unit", "unit", work, "asan"),

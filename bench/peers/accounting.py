@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a server costs, however many processes it is: processor time and private memory."""
+
+import os
+import pathlib
+import signal
+import time
+
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def cgroup_root():
+    """Where a cgroup of our own can be made: below the one we are in. None: nowhere."""
+    try:
+        own = next(
+            line[3:].strip()
+            for line in pathlib.Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+            if line.startswith("0::")
+        )
+        for line in pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+            _, mount, kind, _ = line.split(" ", 3)
+            path = pathlib.Path(mount + own)
+            if kind == "cgroup2" and os.access(path, os.W_OK):
+                return path
+    except (OSError, StopIteration):
+        pass
+    return None
+
+
+class Group:
+    """The processes of one server, those that have ended too.
+
+    With a cgroup (version 2) the kernel adds up for us. Without one the tree of processes is
+    walked: that counts in ticks of 10 ms, and a child counts when its parent has waited for it.
+    """
+
+    def __init__(self, name):
+        root = cgroup_root()
+        self.path = root / f"restante-compare-{os.getpid()}-{name}" if root else None
+        self.first = None
+        if self.path:
+            try:
+                self.path.mkdir()
+            except OSError:
+                self.path = None
+
+    @property
+    def method(self):
+        return "cgroup" if self.path else "process tree"
+
+    def enter(self):
+        """In the child, before it becomes the server."""
+        if self.path:
+            (self.path / "cgroup.procs").write_text("0", encoding="ascii")
+
+    def started(self, pid):
+        self.first = pid
+
+    def pids(self):
+        if self.path:
+            return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+        parents = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                fields = stat_fields(int(entry))
+                if fields:
+                    parents[int(entry)] = int(fields[1])
+        found = [self.first] if self.first in parents else []
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def cpu_ns(self):
+        if self.path:
+            stat = (self.path / "cpu.stat").read_text(encoding="ascii").split()
+            return int(stat[stat.index("usage_usec") + 1]) * 1000
+        times = [stat_fields(pid) for pid in self.pids()]
+        return sum(sum(int(field) for field in one[11:15]) for one in times if one) * TICK_NS
+
+    def private_octets(self):
+        return sum(private_octets(pid) for pid in self.pids())
+
+    def end(self):
+        """Kills what is left, which after an orderly stop is nothing, and says what it was."""
+        left = self.pids() if self.first else []
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        deadline = time.monotonic() + 10
+        while self.path and time.monotonic() < deadline:
+            try:
+                self.path.rmdir()
+                self.path = None
+            except OSError:
+                time.sleep(0.05)
+        return left
+
+
+def stat_fields(pid):
+    """Fields of /proc/PID/stat from the state on; None when it is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rsplit(")", 1)[1].split()
+
+
+def private_octets(pid):
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(
+        int(line.split()[1]) * 1024
+        for line in lines
+        if line.startswith(("Private_Clean:", "Private_Dirty:"))
+    )
+
+
+def disk_octets(folder):
+    """What a folder takes, in blocks of the file system, folders and index files included."""
+    total = 0
+    for path, folders, files in os.walk(folder):
+        for name in folders + files:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+            except OSError:
+                pass  # A temporary file that is gone.
+    return total

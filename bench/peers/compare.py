@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs, starts, loads and measures: see bench/README.md."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from peers import accounting, load, mail, packages, report
+from peers.cyrus import Cyrus
+from peers.dovecot import Dovecot, DovecotLocked, DovecotMdbox
+from peers.restante import Floor, Restante
+from peers.server import USER
+
+SERVERS = {
+    kind.name: kind for kind in (Restante, Floor, Dovecot, DovecotLocked, DovecotMdbox, Cyrus)
+}
+DEFAULT_SERVERS = "restante,floor,dovecot,dovecot-lock,cyrus"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def arguments():
+    cpus = sorted(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(
+        prog="bench/compare",
+        description="Measures Restante beside other mail servers, one report for all. Needs root "
+        "for installing and starting them. Nothing is left running or enabled.",
+    )
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR")
+    parser.add_argument("--servers", default=DEFAULT_SERVERS, help=", ".join(SERVERS))
+    parser.add_argument("--workloads", default=",".join(one.name for one in load.WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
+    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--messages", type=int, default=10, help="of each user")
+    parser.add_argument("--settle", type=float, default=6, help="seconds after deliveries")
+    parser.add_argument("--workers", type=int, default=1, help="of Restante")
+    parser.add_argument("--set", action="append", default=[], help="Restante's KEY=VALUE")
+    parser.add_argument("--server-cpus", default=str(cpus[0]), help="for taskset")
+    parser.add_argument("--load-cpus", default=str(cpus[-1]))
+    parser.add_argument("--dir", default=None, help="where the mail is: its disk counts")
+    parser.add_argument("--quick", action="store_true", help="few of everything: does it work?")
+    parser.add_argument("--purge", action="store_true", help="remove what was installed")
+    parser.add_argument("--no-install", action="store_true", help="only what is there already")
+    parser.add_argument("--keep", action="store_true", help="keep the servers' folders")
+    parser.add_argument("--report", type=pathlib.Path, default=pathlib.Path("compare.md"))
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.settle = 1, 1, 1
+        options.users, options.messages = 10, 4
+    options.build = options.build.resolve()
+    return options
+
+
+def machine(folder):
+    model = "unknown processor"
+    for line in pathlib.Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    kind = subprocess.run(
+        ["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "processor": model,
+        "processors": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "file_system": kind,
+        "load": " ".join(f"{one:.1f}" for one in os.getloadavg()),
+    }
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Comparison:
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = folder
+        self.running = []
+        self.installed = []
+        names = options.workloads.split(",")
+        self.workloads = [one for one in load.WORKLOADS if one.name in names]
+        self.document = {
+            "schema": "restante-compare/1",
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            "machine": machine(folder),
+            "message_octets": mail.OCTETS,
+            "servers": {},
+            "missing": {},
+            "workloads": {},
+        }
+        for name in ("server_cpus", "load_cpus", "rounds", "seconds", "users", "messages"):
+            self.document[name] = getattr(options, name)
+
+    def start(self, name):
+        kind = SERVERS[name]
+        if not self.options.no_install:
+            self.installed += packages.install(kind.packages)
+        server = kind(self.options, self.folder)
+        try:
+            server.start()
+        except BaseException:
+            server.stop()
+            raise
+        self.running.append(server)
+        version = packages.version(kind.version_package) if kind.version_package else "this tree"
+        self.document["servers"][name] = {"version": version, "about": server.about}
+        self.document["accounting"] = server.group.method
+        say(f"{name}: started")
+
+    def start_all(self):
+        for name in self.options.servers.split(","):
+            try:
+                self.start(name)
+            except (packages.Missing, RuntimeError, OSError) as error:
+                self.document["missing"][name] = str(error).strip()
+                say(f"{name}: not measured: {error}")
+
+    def fill(self):
+        """Mail for everybody, and what the second half of it takes on the disk once all is written:
+        the first half makes folders and indexes.
+        """
+        half = self.options.messages // 2
+        count = self.options.users * (self.options.messages - half)
+        for server in filter(lambda one: one.has_mail, self.running):
+            mail.load(server, self.options.users, range(1, half + 1))
+            time.sleep(self.options.settle)
+            before = accounting.disk_octets(server.mail_folder())
+            later = range(half + 1, self.options.messages + 1)
+            seconds = mail.load(server, self.options.users, later)
+            time.sleep(self.options.settle)
+            taken = accounting.disk_octets(server.mail_folder()) - before
+            facts = self.document["servers"][server.name]
+            facts["load_rate"] = count / seconds
+            facts["disk_per_message"] = taken / count
+            say(f"{server.name}: mail loaded, {count / seconds:,.0f} messages a second")
+
+    def hold(self, server):
+        """Every user logged in at once; returns the private memory that was used then."""
+        sessions = [
+            mail.Session(server.pop3, USER.format(number))
+            for number in range(1, self.options.users + 1)
+        ]
+        try:
+            return server.group.private_octets()
+        finally:
+            for session in sessions:
+                session.end()
+
+    def remember(self):
+        """Memory of a held session, in processes that have done nothing else. The first round is
+        for what a first login leaves: caches, processes; the second is measured, against the server
+        before both.
+        """
+        for server in filter(lambda one: one.has_mail, self.running):
+            self.hold(server)
+            wait_until_idle(server)  # Credentials that a first login adds are made once.
+            server.restart()
+            before = server.group.private_octets()
+            self.hold(server)
+            wait_until_idle(server)
+            held = self.hold(server)
+            facts = self.document["servers"][server.name]
+            facts["sessions"] = self.options.users
+            facts["memory_per_session"] = (held - before) / self.options.users
+            say(f"{server.name}: {facts['memory_per_session']:,.0f} octets a session")
+
+    def measure(self):
+        for workload in self.workloads:
+            by_server = {}
+            self.document["workloads"][workload.name] = {
+                "about": f"{workload.about}, {workload.connections} connections",
+                "servers": by_server,
+            }
+            for server in filter(workload.suits, self.running):
+                self.warm_up(workload, server)
+            for round_number in range(1, self.options.rounds + 1):
+                for server in filter(workload.suits, self.running):
+                    self.measure_one(workload, server, by_server, round_number)
+
+    def warm_up(self, workload, server):
+        """Unmeasured: processes that are started when they are needed, caches."""
+        try:
+            load.run(workload, server, self.options, min(2, self.options.seconds))
+        except (load.GeneratorFailed, subprocess.TimeoutExpired) as error:
+            say(f"{workload.name} {server.name}: warming up: {error}")
+
+    def measure_one(self, workload, server, by_server, round_number):
+        try:
+            found = load.run(workload, server, self.options, self.options.seconds)
+        except (load.GeneratorFailed, subprocess.TimeoutExpired) as error:
+            self.document["missing"][f"{workload.name} on {server.name}"] = str(error).strip()
+            say(f"{workload.name} {server.name}: {error}")
+            return
+        by_server.setdefault(server.name, []).append(found)
+        say(
+            f"{workload.name:<12} {round_number} {server.name:<14} {found['rate']:>10,.0f}/s  "
+            f"{found['server_cpu_us']:>9,.1f} us CPU each  {found['errors']} errors"
+        )
+
+    def end(self):
+        for server in self.running:
+            server.stop()
+        if self.options.purge:
+            packages.purge(self.installed)
+
+
+def wait_until_idle(server, quiet_s=1.0, limit_s=180):
+    """Until it has used next to no processor time for a second: hashes are made, caches written."""
+    deadline = time.monotonic() + limit_s
+    before = server.group.cpu_ns()
+    while time.monotonic() < deadline:
+        time.sleep(quiet_s)
+        now = server.group.cpu_ns()
+        if now - before < quiet_s * 20_000_000:
+            return
+        before = now
+
+
+def end_well():
+    """Whatever ends us, the servers are stopped first: also in a shell's background, where SIGINT
+    is ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(130))
+
+
+def main():
+    options = arguments()
+    end_well()
+    if not (options.build / "restanted").exists():
+        sys.exit(f"bench/compare: no programs in {options.build}: deploy/quickstart --build-only")
+    folder = tempfile.mkdtemp(prefix="restante-compare-", dir=options.dir)
+    os.chmod(folder, 0o755)
+    options.tools = pathlib.Path(folder) / "tools"
+    comparison = Comparison(options, folder)
+    try:
+        comparison.start_all()
+        comparison.fill()
+        comparison.remember()
+        comparison.measure()
+    finally:
+        comparison.end()
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    document = comparison.document
+    document["load_after"] = " ".join(f"{one:.1f}" for one in os.getloadavg())
+    options.report.write_text(report.render(document), encoding="utf-8")
+    raw = options.report.with_suffix(".json")
+    raw.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    say(report.render(document))
+    say(f"written to {options.report} and {raw}")
+    asked = {name for name in options.servers.split(",")}
+    return 0 if asked <= set(document["servers"]) and not document["missing"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The workloads, and the programs that make them: restante-bench, and generators of others."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+from peers.mail import OCTETS
+from peers.server import PASSWORD, USER
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+POP3_SETTLE_S = 0.5
+
+
+class Workload:
+    def __init__(self, name, about, connections, protocol="pop3", options=(), generator="bench"):
+        self.name = name
+        self.about = about
+        self.connections = connections
+        self.protocol = protocol
+        self.options = options
+        self.generator = generator
+
+    def suits(self, server):
+        return getattr(server, self.protocol) is not None
+
+
+WORKLOADS = [
+    Workload("login", "login session: connect, USER, PASS, STAT, QUIT, close", 8),
+    Workload("noop", "NOOP", 8),
+    Workload("retr", "RETR of 4 KB, session kept", 8, options=("--number", "1")),
+    Workload("deliver", "durable LMTP delivery of 4 KB", 64, "lmtp"),
+    Workload("smtp-source", "as by smtp-source (Postfix)", 64, "lmtp", generator="smtp-source"),
+]
+
+
+class GeneratorFailed(Exception):
+    pass
+
+
+def run_bench(workload, server, options, seconds):
+    """A closed loop, and no warming up: the server's processor time is of all it does. What was
+    under way at the end is waited for but not counted as done: one operation on each connection.
+    """
+    command = [options.build / "restante-bench", "run", "--workload", workload.name]
+    command += ["--closed", "--target", f"pop3://127.0.0.1:{server.pop3}"]
+    if server.lmtp:
+        command += ["--lmtp", f"127.0.0.1:{server.lmtp}"]
+    command += ["--users", USER.replace("{}", "%u"), "--user-count", options.users]
+    command += ["--password", PASSWORD, "--connections", workload.connections, "--threads", 1]
+    command += ["--duration", seconds, "--warmup", 0, "--verify", "none"]
+    command += ["--sizes", OCTETS, "--json", "-", *workload.options]
+    done = subprocess.run(
+        ["taskset", "-c", options.load_cpus, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds * 3 + 120,
+    )
+    try:
+        found = json.loads(done.stdout)["runs"][0]
+    except (ValueError, LookupError) as error:
+        raise GeneratorFailed(f"{done.returncode}: {done.stdout}{done.stderr}") from error
+    return {
+        "operations": found["operations"],
+        "under_way": workload.connections,
+        "seconds": found["seconds"],
+        "rate": found["rate"],
+        "errors": found["errors_total"],
+        "latency_us": {name: found["latency_us"][name] for name in ("p50", "p99", "p999")},
+        "generator_cpu_us": found["generator"]["cpu_us_per_operation"],
+    }
+
+
+def smtp_source_program(options):
+    """Postfix's load generator, unpacked and not installed; with the folder of its libraries."""
+    for tools in (options.tools, ROOT / "build-tests" / "tools"):
+        if (tools / "usr/sbin/smtp-source").exists():
+            return tools / "usr/sbin/smtp-source", tools / "usr/lib/postfix"
+    if shutil.which("smtp-source", path=os.environ["PATH"] + ":/usr/sbin"):
+        return "smtp-source", None
+    script = (
+        f'. "{ROOT}/deploy/install-packages"; '
+        f'unpack_programs "{ROOT}/deploy/packages.unpack" "{options.tools}"'
+    )
+    subprocess.run(["sh", "-c", script], check=False)
+    if (options.tools / "usr/sbin/smtp-source").exists():
+        return options.tools / "usr/sbin/smtp-source", options.tools / "usr/lib/postfix"
+    return None, None
+
+
+def run_smtp_source(workload, server, options, seconds):
+    """Several processes, a recipient each, as many messages as the rate that restante-bench found
+    would take `seconds` for.
+    """
+    program, libraries = smtp_source_program(options)
+    if program is None:
+        raise GeneratorFailed("smtp-source is not there")
+    processes = min(8, options.users)
+    sessions = workload.connections // processes
+    each = max(sessions * 2, int(server.deliver_rate * seconds / processes))
+    environment = {**os.environ, "LC_ALL": "C"}
+    if libraries:
+        environment["LD_LIBRARY_PATH"] = str(libraries)
+    begin = time.monotonic()
+    running = [
+        subprocess.Popen(
+            ["taskset", "-c", options.load_cpus, program, "-L", "-d", "-s", str(sessions)]
+            + ["-m", str(each), "-l", str(OCTETS), "-f", "a@compare.test"]
+            + ["-t", f"{USER.format(number + 1)}@localhost", f"inet:127.0.0.1:{server.lmtp}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        for number in range(processes)
+    ]
+    texts = [one.communicate(timeout=seconds * 10 + 120)[0] for one in running]
+    elapsed = time.monotonic() - begin
+    if any(one.returncode for one in running):
+        raise GeneratorFailed(" ".join(texts)[:500])
+    errors = len(re.findall(r"^\d{3} ", " ".join(texts), re.M))
+    return {
+        "operations": each * processes,
+        "under_way": 0,
+        "seconds": elapsed,
+        "rate": each * processes / elapsed,
+        "errors": errors,
+        "latency_us": {},
+        "generator_cpu_us": None,
+    }
+
+
+GENERATORS = {"bench": run_bench, "smtp-source": run_smtp_source}
+
+
+def run(workload, server, options, seconds):
+    """One measurement: what the generator saw, and the processor time it took the server."""
+    before = server.group.cpu_ns()
+    found = GENERATORS[workload.generator](workload, server, options, seconds)
+    # What a server puts off (a checkpoint, a child's end) is counted with what caused it.
+    time.sleep(options.settle if workload.protocol == "lmtp" else POP3_SETTLE_S)
+    server.check_alive()
+    cpu_us = (server.group.cpu_ns() - before) / 1000
+    found["server_cpu_us"] = cpu_us / (found["operations"] + found["under_way"])
+    if workload.name == "deliver":
+        server.deliver_rate = found["rate"]
+    return found

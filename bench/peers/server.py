@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server under test: how it is started, stopped and asked what it has cost."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from peers import accounting
+
+USER = "load{}"
+PASSWORD = "word"
+START_S = 60
+
+
+def free_ports(count):
+    """Ports nobody listens on. Somebody may take one before the server does: it will say so."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Server:
+    """Base of all: a process that stays in the foreground, in a folder and a group of its own."""
+
+    name = ""
+    about = ""  # One line for the report.
+    packages = ()
+    version_package = None
+    has_mail = True
+
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = pathlib.Path(folder) / self.name
+        self.group = accounting.Group(self.name)
+        self.process = None
+        self.pop3 = self.lmtp = None  # Ports on 127.0.0.1; lmtp None: no LMTP.
+        self.log_path = self.folder / "output.log"
+
+    # For those that inherit.
+
+    def command(self):
+        raise NotImplementedError
+
+    def prepare(self):
+        """Writes configuration into the folder, chooses ports."""
+
+    def after_start(self):
+        """Users, once it runs."""
+
+    def mail_folder(self):
+        return self.folder / "mail"
+
+    # For the comparison.
+
+    def start(self):
+        self.folder.mkdir(parents=True)
+        self.folder.chmod(0o755)
+        self.prepare()
+        self.launch()
+        self.after_start()
+
+    def launch(self):
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", self.options.server_cpus, *map(str, self.command())],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=self.group.enter,
+                start_new_session=True,
+            )
+        self.group.started(self.process.pid)
+        self.wait_ready()
+
+    def restart(self):
+        """The same mail in fresh processes."""
+        self.end_processes()
+        self.group = accounting.Group(self.name)
+        self.launch()
+
+    def wait_ready(self):
+        for port in filter(None, (self.pop3, self.lmtp)):
+            wait_for_port(self, port)
+
+    def output(self):
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            code = self.process.returncode
+            raise RuntimeError(f"{self.name} ended with {code}:\n{self.output()}")
+
+    def end_processes(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        deadline = time.monotonic() + 10
+        while self.process is not None and self.group.pids() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left = self.group.end()
+        if left:
+            print(f"{self.name}: {len(left)} processes had to be killed", flush=True)
+
+    def stop(self):
+        self.end_processes()
+        if not self.options.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def wait_for_port(server, port):
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        server.check_alive()
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as probe:
+                if probe.recv(1):
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"{server.name} does not answer on port {port}:\n{server.output()}")
+
+
+def fill_in(template, values):
+    text = (pathlib.Path(__file__).parent / template).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def own(path, user, group="mail"):
+    """Makes a folder that belongs to a user of the system."""
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        shutil.chown(path, user, group)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench/compare: Restante measured beside other servers."""
