@@ -337,3 +337,16 @@ class Caps(ServerCase):
         self.connect().quit()
         for client in clients:
             client.quit()
+
+    def test_sessions_of_one_user_are_capped(self):
+        user = self.user()
+        first, second = self.login(user), self.login(user)  # it takes the maildrop over
+        third = self.connect()
+        third.ok(f"USER {user}")
+        self.assertRegex(third.ask(f"PASS {PASSWORD}"), rb"^-ERR \[SYS/TEMP\] too many sessions")
+        self.login(self.user()).quit()
+        first.close()
+        second.quit()
+        until(lambda: third.ask(f"USER {user}") and
+              third.ask(f"PASS {PASSWORD}").startswith(b"+OK"), "a session has ended")
+        third.quit()
