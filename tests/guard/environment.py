@@ -4,9 +4,11 @@ another machine say nothing.
 """
 
 import json
+import os
 import platform
 import re
 import subprocess
+import tempfile
 
 from harness.settings import BUILD
 
@@ -36,6 +38,17 @@ def processor_has(flag):
         return any(flag in line.split() for line in cpuinfo if line.startswith("flags"))
 
 
+def warm_reads():
+    """How the file system of the temporary folder answers a read that must not wait."""
+    with tempfile.TemporaryFile() as file:
+        file.write(b"warm")
+        file.flush()
+        try:
+            return "at once" if os.preadv(file.fileno(), [bytearray(4)], 0, os.RWF_NOWAIT) else "?"
+        except OSError as error:
+            return f"refused ({error.strerror})"
+
+
 def libraries():
     """Their versions, without the last number: fixes change little."""
     for name in LIBRARIES:
@@ -50,6 +63,7 @@ def describe():
         "machine": platform.machine(),
         "processor": "AVX2" if processor_has("avx2") else "no AVX2",
         "compiler": compiler(),
+        "warm reads": warm_reads(),
         "options": " ".join(f"{name}={options.get(name)}" for name in OPTIONS),
         "C library": " ".join(platform.libc_ver()),
         "valgrind": output("valgrind", "--version"),
