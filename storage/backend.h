@@ -13,6 +13,7 @@ struct store_ops {
     void (*numbers)(struct store *store, struct store_numbers *out_numbers);
     const struct writer_counters *(*writer_counters)(struct store *store);
     enum status (*checkpoint)(struct store *store, struct error *out_error);
+    enum status (*compact)(struct store *store, bool all, struct error *out_error);
 
     enum status (*check_start)(struct store *store, uint64_t rate);
     void (*check_cancel)(struct store *store);

@@ -19,7 +19,8 @@ struct checkpoint {
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows, up to the numbers */
     pthread_cond_t wake, done;
-    uint64_t asked, answered; /* rounds */
+    uint64_t asked, answered;          /* rounds */
+    const struct index_forget *forget; /* what the next round ends with; NULL: nothing */
     bool stopping, failed, due;
     struct checkpoint_numbers numbers;
     struct index_reader *reader; /* the thread's */
@@ -111,7 +112,8 @@ static enum status apply_all(struct checkpoint *checkpoint)
 }
 
 /* Waits for a reason to work; returns the round that is asked for. */
-static uint64_t wait_for_work(struct checkpoint *checkpoint, bool *out_stop)
+static uint64_t wait_for_work(struct checkpoint *checkpoint, bool *out_stop,
+                              const struct index_forget **out_forget)
 {
     struct timespec until;
     int64_t until_us = now_us() + (int64_t)checkpoint->volume->config.checkpoint_ms * 1000;
@@ -125,6 +127,8 @@ static uint64_t wait_for_work(struct checkpoint *checkpoint, bool *out_stop)
     checkpoint->due = false;
     *out_stop = checkpoint->stopping;
     uint64_t round = checkpoint->asked;
+    *out_forget = checkpoint->forget;
+    checkpoint->forget = NULL;
     pthread_mutex_unlock(&checkpoint->mutex);
     return round;
 }
@@ -157,10 +161,14 @@ static void *run(void *owner)
     struct checkpoint *checkpoint = owner;
     bool stop = false;
     while (!stop) {
-        uint64_t round = wait_for_work(checkpoint, &stop);
+        const struct index_forget *forget = NULL;
+        uint64_t round = wait_for_work(checkpoint, &stop, &forget);
         /* After a failed sync of the log nothing is written to this disk any more. */
         bool read_only = atomic_load(&checkpoint->volume->read_only);
         enum status status = read_only ? STATUS_READ_ONLY : apply_all(checkpoint);
+        if (status == STATUS_OK && forget != NULL) {
+            status = index_forget(checkpoint->volume->index, forget);
+        }
         if (status != STATUS_OK) {
             if (!read_only) {
                 report_failure(checkpoint, status);
@@ -245,10 +253,11 @@ void checkpoint_wake(struct checkpoint *checkpoint)
     pthread_mutex_unlock(&checkpoint->mutex);
 }
 
-enum status checkpoint_now(struct checkpoint *checkpoint)
+static enum status ask(struct checkpoint *checkpoint, const struct index_forget *forget)
 {
     pthread_mutex_lock(&checkpoint->mutex);
     uint64_t round = ++checkpoint->asked;
+    checkpoint->forget = forget != NULL ? forget : checkpoint->forget;
     pthread_cond_signal(&checkpoint->wake);
     while (checkpoint->answered < round && !checkpoint->failed) {
         pthread_cond_wait(&checkpoint->done, &checkpoint->mutex);
@@ -263,6 +272,16 @@ void checkpoint_numbers(struct checkpoint *checkpoint, struct checkpoint_numbers
     pthread_mutex_lock(&checkpoint->mutex);
     *out_numbers = checkpoint->numbers;
     pthread_mutex_unlock(&checkpoint->mutex);
+}
+
+enum status checkpoint_now(struct checkpoint *checkpoint)
+{
+    return ask(checkpoint, NULL);
+}
+
+enum status checkpoint_settle(struct checkpoint *checkpoint, const struct index_forget *forget)
+{
+    return ask(checkpoint, forget);
 }
 
 bool checkpoint_map_low(const struct checkpoint *checkpoint)

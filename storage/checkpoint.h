@@ -32,6 +32,14 @@ void checkpoint_stop(struct checkpoint **checkpoint);
  * STATUS_READ_ONLY: the checkpointer has stopped. */
 MUST_CHECK enum status checkpoint_now(struct checkpoint *checkpoint);
 
+/*
+ * Like checkpoint_now, and then once more, so that whichever of its last two states LMDB comes back
+ * with covers everything published before the call. In that last transaction the rows of `forget`
+ * go. Compaction's thread only.
+ */
+MUST_CHECK enum status checkpoint_settle(struct checkpoint *checkpoint,
+                                         const struct index_forget *forget);
+
 /* Soon, without waiting. Any thread. */
 void checkpoint_wake(struct checkpoint *checkpoint);
 

@@ -50,6 +50,7 @@ struct group {
 struct drop {
     struct drop *next; /* chain */
     uint64_t id;
+    bool named, removed; /* an event has said so since the first one that is still here */
     struct list_link nodes;
 };
 
@@ -75,6 +76,7 @@ struct delta {
     void (*on_due)(void *owner);
     void *due_owner;
     _Atomic uint64_t octets, events;
+    _Atomic uint64_t forgotten; /* events up to this sequence may be gone from here */
     _Atomic int64_t oldest_ms;
     struct shard shards[DELTA_SHARDS];
 };
@@ -402,6 +404,9 @@ static enum status publish_event(struct delta *delta, struct group *group,
     node->slot = (uint32_t)group->count;
     group->nodes[group->count++] = node;
     list_push_back(&drop->nodes, &node->link);
+    drop->removed = drop->removed || event->kind == DELTA_DROP_REMOVED;
+    drop->named =
+        drop->named || event->kind == DELTA_DROP_CREATED || event->kind == DELTA_DROP_CHANGED;
     if (in_uid_table(node)) {
         table_add(&shard->uids, &uid_kind, node);
     }
@@ -546,6 +551,24 @@ enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, cons
     }
     pthread_mutex_unlock(&shard->mutex);
     return result;
+}
+
+enum delta_presence delta_since(struct delta *delta, uint64_t maildrop, uint64_t uid,
+                                uint64_t since)
+{
+    struct shard *shard = shard_of(delta, maildrop);
+    pthread_mutex_lock(&shard->mutex);
+    const struct drop *drop = find_drop(shard, maildrop);
+    bool gone = drop != NULL && (drop->removed || (uid == 0 && drop->named));
+    gone = gone || (uid != 0 && presence(shard, maildrop, uid) == DELTA_GONE);
+    pthread_mutex_unlock(&shard->mutex);
+    if (gone) {
+        return DELTA_GONE;
+    }
+    /* After the look, see delta_forget: what was missing because it is forgotten is noticed.
+     * Acquire: pairs with the release there, and the mutex orders the two. */
+    return atomic_load_explicit(&delta->forgotten, memory_order_acquire) <= since ? DELTA_PRESENT
+                                                                                  : DELTA_UNKNOWN;
 }
 
 /* --- taking and forgetting: the checkpointer --- */
@@ -704,6 +727,8 @@ static bool drop_first(struct delta *delta, struct group *group, uint64_t sequen
 
 void delta_forget(struct delta *delta, uint64_t sequence)
 {
+    /* Before the first event goes: whoever does not find one any more must find this. */
+    atomic_store_explicit(&delta->forgotten, sequence, memory_order_release);
     for (;;) {
         pthread_mutex_lock(&delta->log_mutex);
         struct group *group = delta->first;

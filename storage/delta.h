@@ -109,6 +109,15 @@ enum delta_presence delta_find_uid(struct delta *delta, uint64_t maildrop, uint6
 enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, const char *uidl,
                                     size_t length);
 
+/*
+ * Whether what the index said at position `since` still holds: DELTA_PRESENT, nothing has happened;
+ * DELTA_GONE, the message has been expunged or its maildrop removed (`uid` 0: the maildrop removed
+ * or named anew); DELTA_UNKNOWN, the delta has forgotten some of what came since: ask the index
+ * again. Any thread.
+ */
+enum delta_presence delta_since(struct delta *delta, uint64_t maildrop, uint64_t uid,
+                                uint64_t since);
+
 /* Has `on_due` called by the writer, from inside delta_publish, when so many events or octets of
  * log have come since the last delta_take. Before the writer starts. */
 void delta_set_due(struct delta *delta, uint64_t events, uint64_t log_octets,

@@ -5,6 +5,7 @@
 #include "storage/index_format.h"
 #include "storage/kv.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -328,9 +329,26 @@ static enum status list_add(struct id_list *list, uint64_t id)
     return STATUS_OK;
 }
 
-/* All keys of a table of ids; with `retired_only`, those whose value says so. */
-static enum status list_table(struct index_reader *reader, unsigned table, bool retired_only,
-                              uint64_t **out_ids, size_t *out_count)
+static bool any_file(const struct index_file *file)
+{
+    (void)file;
+    return true;
+}
+
+static bool is_retired(const struct index_file *file)
+{
+    return file->retired;
+}
+
+static bool is_free(const struct index_file *file)
+{
+    return file->references == 0;
+}
+
+/* The keys of a table of ids, those for whose values `wanted` is true. */
+static enum status list_table(struct index_reader *reader, unsigned table,
+                              bool (*wanted)(const struct index_file *file), uint64_t **out_ids,
+                              size_t *out_count)
 {
     struct kv_cursor *cursor = NULL;
     struct kv_bytes key, value;
@@ -340,13 +358,13 @@ static enum status list_table(struct index_reader *reader, unsigned table, bool 
         status = kv_cursor_seek(cursor, bytes_of("", 0), &key, &value);
     }
     while (status == STATUS_OK) {
-        struct index_file file = {.retired = true};
+        struct index_file file = {0};
         if (key.length != INDEX_ID_KEY_SIZE) {
             status = STATUS_CORRUPT;
-        } else if (retired_only) {
+        } else if (wanted != any_file) {
             status = index_decode_file(value, &file);
         }
-        if (status == STATUS_OK && file.retired) {
+        if (status == STATUS_OK && wanted(&file)) {
             status = list_add(&list, index_get_id(key.data));
         }
         if (status == STATUS_OK) {
@@ -365,13 +383,23 @@ static enum status list_table(struct index_reader *reader, unsigned table, bool 
 
 enum status index_removed_drops(struct index_reader *reader, uint64_t **out_ids, size_t *out_count)
 {
-    return list_table(reader, reader->index->tables.removed, false, out_ids, out_count);
+    return list_table(reader, reader->index->tables.removed, any_file, out_ids, out_count);
 }
 
 enum status index_retired_segments(struct index_reader *reader, uint64_t **out_ids,
                                    size_t *out_count)
 {
-    return list_table(reader, reader->index->tables.segments, true, out_ids, out_count);
+    return list_table(reader, reader->index->tables.segments, is_retired, out_ids, out_count);
+}
+
+enum status index_free_blobs(struct index_reader *reader, uint64_t **out_ids, size_t *out_count)
+{
+    return list_table(reader, reader->index->tables.blobs, is_free, out_ids, out_count);
+}
+
+uint64_t index_freed_blobs(const struct index *index)
+{
+    return atomic_load_explicit(&index->freed_blobs, memory_order_relaxed); /* a hint */
 }
 
 enum status index_drops(struct index_reader *reader, uint64_t after, uint64_t *out_ids,

@@ -62,6 +62,14 @@ MUST_CHECK enum status index_apply(struct index *index, const struct delta_event
                                    size_t count, const struct log_position *position,
                                    unsigned flags);
 
+/* Files that are gone: their rows go too, in a transaction of its own, which is made also when
+ * there is none to remove. Rows that have references, and unretired segments', stay. */
+struct index_forget {
+    const uint64_t *segments, *blobs; /* ids */
+    size_t segment_count, blob_count;
+};
+MUST_CHECK enum status index_forget(struct index *index, const struct index_forget *forget);
+
 /* From the next apply on the state says so; see index_state. */
 void index_set_next_sequence(struct index *index, uint64_t next_sequence);
 
@@ -126,6 +134,11 @@ MUST_CHECK enum status index_removed_drops(struct index_reader *reader, uint64_t
                                            size_t *out_count);
 MUST_CHECK enum status index_retired_segments(struct index_reader *reader, uint64_t **out_ids,
                                               size_t *out_count);
+/* The ids of blobs that nothing refers to any more, likewise. */
+MUST_CHECK enum status index_free_blobs(struct index_reader *reader, uint64_t **out_ids,
+                                        size_t *out_count);
+/* How many blobs have lost their last reference since the index was opened; any thread. */
+uint64_t index_freed_blobs(const struct index *index);
 /* Up to `count` maildrop ids above `after`, ascending: for walks over everything. */
 MUST_CHECK enum status index_drops(struct index_reader *reader, uint64_t after, uint64_t *out_ids,
                                    size_t count, size_t *out_count);

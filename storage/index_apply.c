@@ -11,6 +11,7 @@
 #include "storage/kv.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,6 +118,10 @@ static enum status write_tally_item(struct apply *apply, unsigned table,
     file.octets = item->octets < 0 && file.octets < (uint64_t)-item->octets
                       ? 0
                       : file.octets + (uint64_t)item->octets;
+    if (file.references == 0 && table == apply->index->tables.blobs) {
+        /* Relaxed: it only says that a look is worth while. */
+        atomic_fetch_add_explicit(&apply->index->freed_blobs, 1, memory_order_relaxed);
+    }
     index_encode_file(&file, data);
     return kv_put(apply->txn, table, bytes_of(key, sizeof key), bytes_of(data, sizeof data));
 }
@@ -502,6 +507,57 @@ enum status index_apply(struct index *index, const struct delta_event *const *ev
     kv_abort(&apply.txn);
     free(apply.segments.items);
     free(apply.blobs.items);
+    return status;
+}
+
+static enum status forget_row(struct kv_txn *txn, unsigned table, uint64_t id, bool retired)
+{
+    uint8_t key[INDEX_ID_KEY_SIZE];
+    struct kv_bytes value;
+    struct index_file file = {0};
+    index_put_id(key, id);
+    enum status status = kv_get(txn, table, bytes_of(key, sizeof key), &value);
+    if (status == STATUS_OK) {
+        status = index_decode_file(value, &file);
+    }
+    if (status == STATUS_OK && file.references == 0 && file.retired == retired) {
+        status = kv_delete(txn, table, bytes_of(key, sizeof key));
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* The state is written again, though it is the same: a transaction that changes nothing is none. */
+static enum status forget_rows(struct index *index, struct kv_txn *txn,
+                               const struct index_forget *forget)
+{
+    struct index_state state;
+    uint8_t data[INDEX_STATE_SIZE];
+    enum status status = index_read_state(index, txn, &state);
+    for (size_t i = 0; i < forget->segment_count && status == STATUS_OK; i++) {
+        status = forget_row(txn, index->tables.segments, forget->segments[i], true);
+    }
+    for (size_t i = 0; i < forget->blob_count && status == STATUS_OK; i++) {
+        status = forget_row(txn, index->tables.blobs, forget->blobs[i], false);
+    }
+    if (status != STATUS_OK || !state.stored) {
+        return status; /* not stored: nothing has ever been applied, nothing can be covered */
+    }
+    state.clean = false;
+    index_encode_state(&state, data);
+    return kv_put(txn, index->tables.meta, bytes_of("state", 5), bytes_of(data, sizeof data));
+}
+
+enum status index_forget(struct index *index, const struct index_forget *forget)
+{
+    struct kv_txn *txn = NULL;
+    enum status status = kv_begin_write(index->kv, &txn);
+    if (status == STATUS_OK) {
+        status = forget_rows(index, txn, forget);
+    }
+    if (status == STATUS_OK) {
+        status = kv_commit(&txn);
+    }
+    kv_abort(&txn);
     return status;
 }
 

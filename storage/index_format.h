@@ -32,7 +32,8 @@ struct index_tables {
 struct index {
     struct kv *kv;
     struct index_tables tables;
-    uint64_t next_sequence; /* for the state; 0: leave what is there */
+    uint64_t next_sequence;       /* for the state; 0: leave what is there */
+    _Atomic uint64_t freed_blobs; /* counted by whoever applies */
 };
 
 /* Keys. A unique-id's has 8 + length octets, which index_uidl_key returns. */

@@ -3,6 +3,7 @@
 
 #include "storage/check_run.h"
 #include "storage/checkpoint.h"
+#include "storage/compact.h"
 #include "storage/damaged.h"
 #include "storage/delta.h"
 #include "storage/index.h"
@@ -38,6 +39,9 @@ enum status local_volume_config(const struct store_config *config, char path[VOL
         .map_size = config->map_size,
         .checkpoint_ms = config->checkpoint_ms,
         .scrub_rate = config->scrub_rate,
+        .compact_ms = config->compact_off ? VOLUME_COMPACT_ASKED : config->compact_ms,
+        .compact_rate = config->compact_rate,
+        .compact_live = config->compact_live,
     };
     return STATUS_OK;
 }
@@ -204,22 +208,22 @@ static void local_numbers(struct store *store, struct store_numbers *out_numbers
 {
     struct volume *volume = local_store(store)->volume;
     struct checkpoint_numbers checkpoint;
+    struct compact_numbers compact;
     struct kv_numbers map;
     struct scrub_numbers scrub;
+    compact_numbers(volume->compact, &compact);
     checkpoint_numbers(volume->checkpoint, &checkpoint);
     index_numbers(volume->index, &map);
     scrub_numbers(volume->scrub, &scrub);
     const struct writer_counters *writer = writer_counters(volume->writer);
     int64_t oldest_ms = delta_oldest_ms(volume->delta);
     uint64_t events = delta_events(volume->delta);
-    uint32_t segment = writer_position(volume->writer).segment;
-    uint32_t newer = segment > volume->segment_start ? segment - volume->segment_start : 0;
     *out_numbers = (struct store_numbers){
         .maildrops = checkpoint.state.maildrops,
         .messages = checkpoint.state.messages,
         .octets = checkpoint.state.octets,
-        .segments = volume->segment_count + newer,
-        .log_octets = volume->log_octets + counter_read(&writer->octets),
+        .segments = writer_unretired_count(volume->writer),
+        .log_octets = compact.log_octets + counter_read(&writer->octets) - compact.written_octets,
         .delta_events = events,
         .delta_octets = delta_octets(volume->delta),
         .checkpoint_lag_events = events,
@@ -234,6 +238,16 @@ static void local_numbers(struct store *store, struct store_numbers *out_numbers
         .scrub_passes = scrub.passes,
         .damaged = damaged_count(volume->damaged),
         .index_damaged = scrub.index_damaged,
+        .needed_octets = compact.needed_octets,
+        .copied_octets = compact.copied_octets,
+        .copied_records = compact.copied_records,
+        .reclaimed_segments = compact.segments,
+        .reclaimed_blobs = compact.blobs,
+        .reclaimed_octets = compact.reclaimed_octets,
+        .waiting_blobs = compact.waiting_blobs,
+        .left_segments = compact.left,
+        .reclaimed_ms = compact.last_ms,
+        .compact_stopped = compact.stopped,
         .read_only = atomic_load(&volume->read_only),
         .space_low = atomic_load(&volume->space_low),
     };
@@ -253,6 +267,19 @@ static enum status local_checkpoint(struct store *store, struct error *out_error
                : error_set(out_error, status, 0, volume->path, "the checkpointer has stopped");
 }
 
+static enum status local_compact(struct store *store, bool all, struct error *out_error)
+{
+    struct volume *volume = local_store(store)->volume;
+    enum status status = compact_now(volume->compact, all);
+    const char *text = "compaction has stopped, see the log";
+    if (status == STATUS_NO_SPACE) {
+        text = "too little is free to copy anything: make room";
+    } else if (status == STATUS_AGAIN) {
+        text = "mail came and went too fast; try again";
+    }
+    return status == STATUS_OK ? status : error_set(out_error, status, 0, volume->path, "%s", text);
+}
+
 const struct store_ops local_ops = {
     .close = local_close,
     .numbers = local_numbers,
@@ -263,6 +290,7 @@ const struct store_ops local_ops = {
     .check_state = local_check_state,
     .check_findings = local_check_findings,
     .damaged = local_damaged,
+    .compact = local_compact,
     .drop_create = local_drop_create,
     .drop_rename = local_drop_rename,
     .drop_remove = local_drop_remove,

@@ -40,6 +40,9 @@ void maildrop_destroy(struct maildrop **maildrop)
     if (*maildrop == NULL) {
         return;
     }
+    if ((*maildrop)->pins != NULL) {
+        pin_release((*maildrop)->pins, (*maildrop)->pin);
+    }
     for (uint32_t i = 0; i < (*maildrop)->file_count; i++) {
         segment_release((*maildrop)->files[i]);
     }
@@ -56,7 +59,7 @@ void maildrop_destroy(struct maildrop **maildrop)
 struct changes {
     bool there;                         /* whether the maildrop exists */
     const struct message_entry **added; /* ascending by uid */
-    const struct message_entry **moved; /* ascending by uid; of equal ones the last counts */
+    const struct message_entry **moved; /* ascending by uid, then in their order */
     uint64_t *gone;                     /* ascending */
     size_t added_count, moved_count, gone_count;
 };
@@ -73,16 +76,31 @@ static bool is_gone(const struct changes *changes, uint64_t uid)
                                               sizeof changes->gone[0], by_number) != NULL;
 }
 
-/* Moves are few and concern one maildrop: from the last to the first, the first hit counts. */
+/* By uid; of equal ones the later event is behind: they were copied to one block in their order. */
+static int by_moved(const void *left, const void *right)
+{
+    const struct message_entry *a = *(const struct message_entry *const *)left;
+    const struct message_entry *b = *(const struct message_entry *const *)right;
+    if (a->uid != b->uid) {
+        return a->uid < b->uid ? -1 : 1;
+    }
+    return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
+}
+
+/* Of several moves the last counts. */
 static const struct message_entry *moved_to(const struct changes *changes,
                                             const struct message_entry *entry)
 {
-    for (size_t i = changes->moved_count; i > 0; i--) {
-        if (changes->moved[i - 1]->uid == entry->uid) {
-            return changes->moved[i - 1];
+    size_t low = 0, high = changes->moved_count;
+    while (low < high) { /* to the first with a higher uid */
+        size_t middle = low + (high - low) / 2;
+        if (changes->moved[middle]->uid <= entry->uid) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return entry;
+    return low > 0 && changes->moved[low - 1]->uid == entry->uid ? changes->moved[low - 1] : entry;
 }
 
 static void sort_event(struct changes *changes, const struct delta_event *event)
@@ -134,6 +152,9 @@ static enum status sort_events(struct mem_arena *scratch, const struct maildrop_
     }
     if (changes->gone_count > 1) {
         qsort(changes->gone, changes->gone_count, sizeof changes->gone[0], by_number);
+    }
+    if (changes->moved_count > 1) {
+        qsort(changes->moved, changes->moved_count, sizeof changes->moved[0], by_moved);
     }
     return STATUS_OK;
 }
@@ -417,7 +438,11 @@ enum status maildrop_merge(struct maildrop_reader *reader, uint64_t id,
 enum status maildrop_read(struct maildrop_reader *reader, uint64_t id, uint64_t messages_max,
                           struct maildrop **out_maildrop)
 {
+    struct volume *volume = reader->volume;
     enum status status = STATUS_AGAIN;
+    /* Before the first look: no segment is unlinked while this reads, and no blob of what it finds
+     * before it is destroyed. */
+    unsigned reading = pin_take(&volume->reading), pin = pin_take(&volume->views);
     for (int i = 1; i <= READ_TRIES && status == STATUS_AGAIN; i++) {
         struct maildrop_events events;
         status = maildrop_copy(reader, id, &events);
@@ -426,6 +451,13 @@ enum status maildrop_read(struct maildrop_reader *reader, uint64_t id, uint64_t 
                 maildrop_merge(reader, id, &events, messages_max, i == READ_TRIES, out_maildrop);
         }
         mem_arena_clear(&reader->scratch);
+    }
+    pin_release(&volume->reading, reading);
+    if (status == STATUS_OK) {
+        (*out_maildrop)->pins = &volume->views;
+        (*out_maildrop)->pin = pin;
+    } else {
+        pin_release(&volume->views, pin);
     }
     return status;
 }

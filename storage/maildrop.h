@@ -3,7 +3,7 @@
  * A session's view of a maildrop, frozen when it is opened: an array of small entries and counted
  * references to the segments they stand in. Nothing in it ever changes; mail that arrives is not in
  * it; segments stay readable until it is destroyed, whoever retires them. Blobs are opened when
- * they are asked for: none is unlinked while the volume runs.
+ * they are asked for: none is unlinked while a view that may have it in its list is pinned.
  *
  * Reading one needs no lock across delta and index, only an order: copy the maildrop's events from
  * the delta, THEN begin the index's snapshot, THEN skip the events at or before the position stored
@@ -22,6 +22,7 @@
 
 struct volume;
 struct index_reader;
+struct pins;
 
 #define MAILDROP_FILE_BLOB UINT32_MAX /* in maildrop_entry.file */
 
@@ -45,6 +46,8 @@ struct maildrop {
     uint64_t octets;
     uint32_t epoch; /* of the volume, for unique-ids */
     uint32_t count, file_count;
+    struct pins *pins; /* the volume's, where `pin` is counted; NULL: not pinned */
+    unsigned pin;
     struct segment **files; /* NULL inside: the file is missing, its messages are damaged */
     /* Imported unique-ids, NULL when there is none: where each entry's begins in `uidl_octets`; it
      * ends where the next one's begins; an empty one is made from epoch and uid. count + 1 of them.

@@ -73,6 +73,21 @@ static enum status read_index(struct recover *recover)
     return status;
 }
 
+/* Whether a segment is gone that the replay would have to read: the log has been compacted since
+ * this index was current. What stood in it lives on elsewhere, but not in a replay from here. */
+static bool has_hole(const struct log_map *map, uint32_t from)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const struct log_segment *segment = &map->segments[i];
+        uint32_t before = segment->manifest.manifest.predecessor;
+        if (!segment->is_void && segment->has_manifest && segment->id > from && before >= from &&
+            log_map_find(map, before) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Why the index cannot be brought up to the log, or NULL. */
 static const char *useless(const struct recover *recover)
 {
@@ -89,6 +104,9 @@ static const char *useless(const struct recover *recover)
     }
     if (position->offset > segment->end) {
         return "the log ends before the place that the index reached";
+    }
+    if (has_hole(&recover->map, position->segment)) {
+        return "a segment behind the place that the index reached is missing";
     }
     return NULL;
 }

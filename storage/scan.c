@@ -95,9 +95,8 @@ static enum status need(struct scan *scan, uint64_t offset, size_t length, const
 
 /* --- records --- */
 
-/* Header and meta at `offset`, checked; the meta is valid until the window moves. */
-static enum status read_record(struct scan *scan, uint64_t offset, struct record_header *out_header,
-                               const uint8_t **out_meta, struct error *out_error)
+enum status scan_record(struct scan *scan, uint64_t offset, struct record_header *out_header,
+                        const uint8_t **out_meta, struct error *out_error)
 {
     const struct checksum_key *key = &scan->volume->identity.key;
     const uint8_t *data;
@@ -151,7 +150,7 @@ enum status scan_manifest(struct scan *scan, struct scan_manifest *out_manifest,
     struct record_header header;
     struct scan_manifest found = {0};
     const uint8_t *meta;
-    enum status status = read_record(scan, 0, &header, &meta, out_error);
+    enum status status = scan_record(scan, 0, &header, &meta, out_error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -201,7 +200,7 @@ static enum status read_group(struct scan *scan, const struct record_frame *fram
     for (uint32_t i = 0; i < frame->record_count; i++) {
         struct record_header header;
         const uint8_t *meta;
-        enum status status = read_record(scan, offset, &header, &meta, out_error);
+        enum status status = scan_record(scan, offset, &header, &meta, out_error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -298,7 +297,7 @@ enum status scan_next_record(struct scan *scan, uint64_t *offset, uint64_t to,
         if (status != STATUS_OK) {
             return status;
         }
-        status = read_record(scan, *offset, out_header, out_meta, out_error);
+        status = scan_record(scan, *offset, out_header, out_meta, out_error);
         if (!goes_on(status)) {
             return status;
         }

@@ -64,6 +64,12 @@ MUST_CHECK enum status scan_group(struct scan *scan, const struct record_frame *
                                   struct event_batch *batch, struct delta_group *out_group,
                                   struct error *out_error);
 
+/* The record at `offset`, header and meta checked; the meta is valid until the next call.
+ * STATUS_CORRUPT: there is none that is whole; its body is not looked at. */
+MUST_CHECK enum status scan_record(struct scan *scan, uint64_t offset,
+                                   struct record_header *out_header, const uint8_t **out_meta,
+                                   struct error *out_error);
+
 /* The first valid frame at or behind `offset`, whatever stands before it. STATUS_NOT_FOUND. */
 MUST_CHECK enum status scan_search(struct scan *scan, uint64_t offset,
                                    struct record_frame *out_frame, struct error *out_error);

@@ -22,5 +22,9 @@
 #define STORAGE_BODY_MEMORY_DEFAULT  (256ll << 20)  /* octets of bodies in memory */
 #define STORAGE_CHECKPOINT_MS        5000           /* design section 5: every 5 s */
 #define STORAGE_CHECKPOINT_OCTETS    (64ull << 20)  /* octets of log a restart reads */
+#define STORAGE_COMPACT_MS           10000          /* between two looks for space to give back */
+#define STORAGE_COMPACT_RATE         (32ull << 20)  /* octets a second: a fifth of a plain disk's */
+#define STORAGE_COMPACT_LIVE         70 /* per cent: the log stays within 1/0.7 of what is needed */
+#define STORAGE_COMPACT_LIVE_MAX     90 /* per cent: above, ten octets are copied to free one */
 
 #endif

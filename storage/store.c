@@ -74,6 +74,11 @@ size_t store_damaged(struct store *store, size_t first, struct store_damaged *ou
     return store->ops->damaged(store, first, out, count);
 }
 
+enum status store_compact(struct store *store, bool all, struct error *out_error)
+{
+    return store->ops->compact(store, all, out_error);
+}
+
 void store_client_init(struct store_client *client, struct store *store, struct loop *loop,
                        struct post_box *box)
 {

@@ -46,6 +46,10 @@ struct store_config {
     uint64_t message_octets_max; /* a message larger than this is refused; 0: default (64 MiB) */
     uint64_t scrub_rate;         /* octets a second that the scrubber reads; 0: none runs */
     uint64_t body_memory;        /* octets of bodies in memory at once; 0: default (256 MiB) */
+    uint32_t compact_ms;         /* between looks for space to give back; 0: default (10 s) */
+    bool compact_off;            /* only when store_compact asks */
+    uint64_t compact_rate;       /* octets copied a second; 0: default (32 MiB) */
+    uint32_t compact_live;       /* per cent of a segment that must be needed; 0: default (70) */
 };
 
 /* Opens, recovers and starts. On failure nothing is left running and `out_error` names the cure. */
@@ -82,7 +86,14 @@ struct store_numbers {
     uint64_t quarantined;                                /* damaged places recovery went round */
     uint64_t scrub_octets, scrub_messages, scrub_passes; /* read and verified since the start */
     uint64_t damaged;                                    /* messages that are known to be */
-    bool index_damaged; /* found by the scrubber: a restart rebuilds it */
+    bool index_damaged;                     /* found by the scrubber: a restart rebuilds it */
+    uint64_t needed_octets;                 /* of the log, by estimate */
+    uint64_t copied_octets, copied_records; /* by compaction */
+    uint64_t reclaimed_segments, reclaimed_blobs, reclaimed_octets; /* unlinked */
+    uint64_t waiting_blobs; /* free, but a session may fetch them */
+    uint64_t left_segments; /* that compaction cannot touch, because they are damaged */
+    int64_t reclaimed_ms;   /* when last, UNIX time; 0: not since the start */
+    bool compact_stopped;   /* by a failure, until the next start */
     bool read_only, space_low;
 };
 /* Any thread. */
@@ -92,6 +103,11 @@ const struct writer_counters *store_writer_counters(struct store *store); /* any
 /* Writes everything published to the index now and waits: for tests, CLI and a clean exit.
  * Blocking. */
 MUST_CHECK enum status store_checkpoint(struct store *store, struct error *out_error);
+
+/* Gives back what space can be given back now, and waits; `all`: every closed segment is copied and
+ * unlinked, however full. Blocking, any thread but a worker. STATUS_NO_SPACE: too little is free to
+ * begin; STATUS_AGAIN: mail came and went too fast; STATUS_READ_ONLY. */
+MUST_CHECK enum status store_compact(struct store *store, bool all, struct error *out_error);
 
 /* --- looking for damage: any thread that may block --- */
 

@@ -54,6 +54,9 @@ static void set_defaults(struct volume_config *config)
         config->checkpoint_events > 0 ? config->checkpoint_events : STORAGE_CHECKPOINT_EVENTS;
     config->space_reserve =
         config->space_reserve > 0 ? config->space_reserve : 2 * config->segment_size;
+    config->compact_ms = config->compact_ms > 0 ? config->compact_ms : STORAGE_COMPACT_MS;
+    config->compact_rate = config->compact_rate > 0 ? config->compact_rate : STORAGE_COMPACT_RATE;
+    config->compact_live = config->compact_live > 0 ? config->compact_live : STORAGE_COMPACT_LIVE;
 }
 
 static enum status set_paths(struct volume *volume, const char *path, struct error *out_error)
@@ -248,6 +251,8 @@ void volume_release(struct volume **volume)
     }
     segment_table_destroy(&(*volume)->segments);
     damaged_destroy(&(*volume)->damaged);
+    pins_deinit(&(*volume)->views);
+    pins_deinit(&(*volume)->reading);
     disk_close((*volume)->disk, &(*volume)->lock_fd); /* and with it goes the lock */
     mem_wipe(&(*volume)->identity.key, sizeof(*volume)->identity.key);
     free(*volume);
@@ -264,6 +269,8 @@ static enum status open_or_observe(const struct volume_config *config, bool obse
     volume->config = *config;
     volume->lock_fd = -1;
     volume->observed = observe;
+    pins_init(&volume->views);
+    pins_init(&volume->reading);
     set_defaults(&volume->config);
     volume->disk = volume->config.disk;
     atomic_init(&volume->memory_left, STORAGE_BODY_MEMORY_DEFAULT);

@@ -13,6 +13,7 @@
 
 #include "io/status.h"
 #include "storage/disk.h"
+#include "storage/pin.h"
 #include "storage/volume_file.h"
 
 #include <stdatomic.h>
@@ -24,6 +25,7 @@ struct writer;
 struct index;
 struct checkpoint;
 struct blob_thread;
+struct compact;
 struct segment_table;
 struct damaged;
 struct scrub;
@@ -43,7 +45,13 @@ struct volume_config {
         checkpoint_events;  /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */
     uint64_t scrub_rate;    /* octets a second that the scrubber reads; 0: there is none */
     uint64_t space_reserve; /* octets kept free for expunge and checkpoint; 0: two segments */
+    uint32_t compact_ms;    /* between two looks for space to give back; 0: default (10,000);
+                             * VOLUME_COMPACT_ASKED: only when asked */
+    uint64_t compact_rate;  /* octets copied a second; 0: default (32 MiB) */
+    uint32_t compact_live;  /* per cent of a segment that must be needed, or it is copied; 0:
+                             * default (70); at most STORAGE_COMPACT_LIVE_MAX */
 };
+#define VOLUME_COMPACT_ASKED UINT32_MAX
 
 /* Owner: the store. Members are immutable after start unless they say otherwise. */
 struct volume {
@@ -61,12 +69,14 @@ struct volume {
     struct blob_thread *blobs;
     struct damaged *damaged; /* messages known to be */
     struct scrub *scrub;
+    struct compact *compact;
+    struct pins views;           /* of maildrops: blobs that one may fetch stay */
+    struct pins reading;         /* the same, while they are being read: segments stay */
     _Atomic uint64_t next_blob;  /* ids never reused: starts at the writer's first sequence */
     _Atomic uint64_t next_drop;  /* maildrop ids never reused: starts there likewise */
     _Atomic int64_t memory_left; /* octets for bodies held in memory */
     _Atomic bool read_only;      /* set once by writer or checkpointer, never cleared */
-    uint32_t segment_start, segment_count; /* newest segment, and how many, when it was started */
-    uint64_t log_octets, quarantined;      /* of them; damaged places that recovery went round */
+    uint64_t quarantined;        /* damaged places that recovery went round */
     bool observed;          /* somebody only looks on: nothing is synced, no cache is dropped */
     _Atomic bool space_low; /* below the soft limit: deliveries are refused, expunges are not */
 };

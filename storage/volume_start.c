@@ -3,6 +3,7 @@
  * asked by others is started before them and ended after them. */
 #include "storage/blob.h"
 #include "storage/checkpoint.h"
+#include "storage/compact.h"
 #include "storage/delta.h"
 #include "storage/index.h"
 #include "storage/recover.h"
@@ -35,6 +36,9 @@ static enum status start_threads(struct volume *volume, const struct recovery *r
         status = writer_start(&config, &volume->writer, out_error);
     }
     if (status == STATUS_OK) {
+        status = compact_start(volume, &volume->compact, out_error);
+    }
+    if (status == STATUS_OK) {
         status = scrub_start(volume, volume->config.scrub_rate, &volume->scrub, out_error);
     }
     return status;
@@ -48,10 +52,6 @@ enum status volume_start(struct volume *volume, struct error *out_error)
     if (status == STATUS_OK) {
         atomic_store(&volume->next_blob, recovery.next_sequence);
         atomic_store(&volume->next_drop, recovery.next_sequence);
-        volume->segment_count = recovery.unretired_count;
-        volume->segment_start =
-            recovery.tail.offset != 0 ? recovery.tail.segment : recovery.next_segment - 1;
-        volume->log_octets = recovery.log_octets;
         volume->quarantined = recovery.quarantined;
         status = start_threads(volume, &recovery, out_error);
     }
@@ -65,6 +65,7 @@ void volume_close(struct volume **volume)
         return;
     }
     scrub_stop(&(*volume)->scrub);
+    compact_stop(&(*volume)->compact);
     blob_thread_stop(&(*volume)->blobs);
     if ((*volume)->writer != NULL) {
         writer_stop(&(*volume)->writer);

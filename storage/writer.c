@@ -11,6 +11,7 @@
 #include "storage/ahead.h"
 #include "storage/delta.h"
 #include "storage/group.h"
+#include "storage/recheck.h"
 #include "storage/segment.h"
 #include "storage/space.h"
 #include "storage/storage_limits.h"
@@ -55,7 +56,8 @@ struct writer {
     uint32_t next_segment; /* the id to ask for */
 
     struct writer_counters counters;
-    pthread_mutex_t position_mutex; /* guards `position`, which any thread may ask for */
+    pthread_mutex_t position_mutex; /* guards `position` and changes of `unretired`, which any
+                                     * thread may ask for */
     struct log_position position;
 };
 
@@ -226,16 +228,19 @@ static enum status ensure_segment(struct writer *writer)
     }
     if (writer->unretired_count == writer->unretired_capacity) { /* for this segment, see publish */
         uint32_t capacity = writer->unretired_capacity + 64;
+        (void)pthread_mutex_lock(&writer->position_mutex);
         uint32_t *larger = realloc(writer->unretired, capacity * sizeof *larger);
+        writer->unretired = larger != NULL ? larger : writer->unretired;
+        (void)pthread_mutex_unlock(&writer->position_mutex);
         if (larger == NULL) {
             return STATUS_NO_MEMORY;
         }
-        writer->unretired = larger;
         writer->unretired_capacity = capacity;
     }
     return STATUS_OK;
 }
 
+/* With the mutex held. */
 static void forget_unretired(struct writer *writer, uint32_t segment)
 {
     uint32_t kept = 0;
@@ -257,6 +262,9 @@ static void form_group(struct writer *writer)
         if (below_reserve && !item->uses_reserve) {
             queue_pop(writer);
             answer(item, STATUS_NO_SPACE);
+        } else if (item->recheck && !recheck_item(writer->volume->delta, item)) {
+            queue_pop(writer);
+            answer(item, STATUS_AGAIN);
         } else if (group_add(&writer->group, item)) {
             queue_pop(writer);
         } else if (writer->group.count == 0) {
@@ -333,6 +341,7 @@ static enum status make_durable(struct writer *writer)
 static enum status publish(struct writer *writer, const struct delta_group *place)
 {
     const struct event_batch *events = &writer->group.events;
+    (void)pthread_mutex_lock(&writer->position_mutex);
     if (!writer->has_manifest) {
         writer->has_manifest = true;
         writer->unretired[writer->unretired_count++] = writer->segment;
@@ -342,6 +351,7 @@ static enum status publish(struct writer *writer, const struct delta_group *plac
             forget_unretired(writer, (uint32_t)events->events[i].uid);
         }
     }
+    (void)pthread_mutex_unlock(&writer->position_mutex);
     writer->end = place->end;
     writer->last_sequence = place->last_sequence;
     enum status status = delta_publish(writer->volume->delta, place, events->events, events->count);
@@ -550,4 +560,29 @@ struct log_position writer_position(const struct writer *writer)
     struct log_position position = writer->position;
     (void)pthread_mutex_unlock(mutex);
     return position;
+}
+
+enum status writer_unretired(struct writer *writer, uint32_t **out_segments, uint32_t *out_count)
+{
+    (void)pthread_mutex_lock(&writer->position_mutex);
+    uint32_t count = writer->unretired_count;
+    uint32_t *copy = malloc(((size_t)count + 1) * sizeof *copy);
+    for (uint32_t i = 0; copy != NULL && i < count; i++) {
+        copy[i] = writer->unretired[i];
+    }
+    (void)pthread_mutex_unlock(&writer->position_mutex);
+    if (copy == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *out_segments = copy;
+    *out_count = count;
+    return STATUS_OK;
+}
+
+uint32_t writer_unretired_count(struct writer *writer)
+{
+    (void)pthread_mutex_lock(&writer->position_mutex);
+    uint32_t count = writer->unretired_count;
+    (void)pthread_mutex_unlock(&writer->position_mutex);
+    return count;
 }

@@ -48,7 +48,9 @@ struct writer_item {
     unsigned body_count;
     uint64_t body_length;
     uint64_t body_checksum;
-    bool uses_reserve; /* may use the room kept free for expunge and compaction */
+    bool uses_reserve;   /* may use the room kept free for expunge and compaction */
+    bool recheck;        /* compaction: see storage/recheck.h; may be answered STATUS_AGAIN */
+    uint64_t checked_to; /* with `recheck`: the position at which the index was asked */
     /* the answer */
     enum status status;
     uint64_t sequence;
@@ -88,7 +90,8 @@ void writer_stop(struct writer **writer);
  * Any thread. The answer comes to item->reply_box; of one thread's items those that are written are
  * answered in the order of submission. STATUS_OK, durable and shown; STATUS_NO_SPACE and
  * STATUS_READ_ONLY, not written; STATUS_UNKNOWN, a restart will tell; STATUS_INVALID, `meta` does
- * not decode; STATUS_NO_MEMORY, not written. Sequences are spent whatever the answer.
+ * not decode; STATUS_NO_MEMORY, not written; STATUS_AGAIN, not written, because what was rechecked
+ * may be true no more. Sequences are spent whatever the answer.
  */
 void writer_submit(struct writer *writer, struct writer_item *item);
 
@@ -98,5 +101,10 @@ const struct writer_counters *writer_counters(const struct writer *writer);
 bool writer_read_only(const struct writer *writer); /* any thread */
 /* The end of the published log; any thread. */
 struct log_position writer_position(const struct writer *writer);
+
+/* The segments a rebuild must read, ascending, for free(); any thread. STATUS_NO_MEMORY. */
+MUST_CHECK enum status writer_unretired(struct writer *writer, uint32_t **out_segments,
+                                        uint32_t *out_count);
+uint32_t writer_unretired_count(struct writer *writer); /* any thread */
 
 #endif

@@ -406,6 +406,17 @@ static void checkpoint(struct load *load)
     }
 }
 
+/* Space comes back, while whatever is in flight goes on. */
+static void compact(struct load *load)
+{
+    struct error error = {0};
+    enum status status =
+        store_compact(load->site->store, chance_percent(&load->chance, 40), &error);
+    if (status != STATUS_OK) {
+        surprise(load, "compaction", status);
+    }
+}
+
 static void session(struct load *load)
 {
     static const unsigned percents[] = {0, 20, 50, 100};
@@ -425,8 +436,10 @@ void load_run(struct load *load, unsigned steps)
             load_create(load);
         } else if (what < 11) {
             remove_drop(load);
-        } else if (what < 22) {
+        } else if (what < 18) {
             checkpoint(load);
+        } else if (what < 22) {
+            compact(load);
         } else if (what < 55) {
             session(load);
         } else {

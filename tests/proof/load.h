@@ -2,7 +2,7 @@
 /*
  * A random load on a store, written into a ledger as it goes: deliveries small and large, to one
  * maildrop and to several, with and without imported unique-ids, several at once; sessions that
- * read and expunge; maildrops made and removed; checkpoints; restarts in good order.
+ * read and expunge; maildrops made and removed; checkpoints; compaction; restarts in good order.
  *
  * One thread, which is the store's client; the store's own threads run beside it.
  */

@@ -45,6 +45,7 @@ struct model {
 
 static struct {
     uint64_t operations, comparisons, kills, rebuilds, views, takeovers, failures;
+    uint64_t segments, blobs, copied; /* unlinked, unlinked, and records copied by compaction */
 } total;
 
 static uint64_t clock_now;
@@ -206,6 +207,19 @@ static void open_model(struct model *model)
     }
 }
 
+static void close_model(struct model *model)
+{
+    struct store_numbers numbers;
+    store_numbers(model->site.store, &numbers);
+    total.segments += numbers.reclaimed_segments;
+    total.blobs += numbers.reclaimed_blobs;
+    total.copied += numbers.copied_records;
+    if (numbers.left_segments > 0 || numbers.compact_stopped) {
+        fail(model, "compaction met something that it cannot touch");
+    }
+    site_close(&model->site);
+}
+
 /* What a kill -9 leaves, with everything in flight: a copy of the directory at one instant. */
 static void kill_model(struct model *model)
 {
@@ -217,7 +231,7 @@ static void kill_model(struct model *model)
     recorder_let_go();
     load_settle(&model->load);
     close_all_views(model);
-    site_close(&model->site);
+    close_model(model);
     site_remove(model->path);
     strcpy(model->path, path);
     ledger_rewind(&model->ledger, now);
@@ -237,7 +251,7 @@ static void rebuild_model(struct model *model)
     config.path = model->path;
     load_settle(&model->load);
     close_all_views(model);
-    site_close(&model->site);
+    close_model(model);
     if (store_rebuild(&config, NULL, NULL, NULL, &error) != STATUS_OK) {
         fail(model, "a rebuild failed");
     }
@@ -296,6 +310,9 @@ static void run_seed(uint64_t seed, unsigned steps)
         .blob_min = chance_between(&chance, 2, 40) * 1024,
         .map_size = 256u << 20,
         .checkpoint_ms = (uint32_t)(chance_percent(&chance, 50) ? 5 : 3600000),
+        .compact_ms = 3,
+        .compact_off = chance_percent(&chance, 60),
+        .compact_live = (uint32_t)chance_between(&chance, 40, 90),
     };
     site_make_folder(model->folder);
     (void)snprintf(model->path, sizeof model->path, "%s/0", model->folder);
@@ -315,7 +332,7 @@ static void run_seed(uint64_t seed, unsigned steps)
     }
     compare(model);
     close_all_views(model);
-    site_close(&model->site);
+    close_model(model);
     ledger_deinit(&model->ledger);
     site_remove(model->folder);
     free(model);
@@ -351,11 +368,13 @@ int main(int argc, char **argv)
     log_stop();
     (void)close(nowhere);
     printf("# model: %llu operations, %llu comparisons, %llu kills, %llu rebuilds, %llu views "
-           "held, %llu takeovers; %llu seeds failed\n",
+           "held, %llu takeovers, %llu segments and %llu blobs unlinked, %llu records copied; %llu "
+           "seeds failed\n",
            (unsigned long long)total.operations, (unsigned long long)total.comparisons,
            (unsigned long long)total.kills, (unsigned long long)total.rebuilds,
            (unsigned long long)total.views, (unsigned long long)total.takeovers,
-           (unsigned long long)total.failures);
+           (unsigned long long)total.segments, (unsigned long long)total.blobs,
+           (unsigned long long)total.copied, (unsigned long long)total.failures);
     printf("%llu passed, %llu failed\n", (unsigned long long)(seeds - total.failures),
            (unsigned long long)total.failures);
     return total.failures > 0;

@@ -59,6 +59,7 @@ __attribute__((unused)) static void fixture_start(struct fixture *fixture)
     fixture->config.path = fixture->path;
     fixture->config.map_size = 1ull << 30;
     fixture->config.checkpoint_ms = 3600000; /* only when a test asks for one */
+    fixture->config.compact_off = true;      /* likewise */
     assert(post_box_init_thread(&fixture->box) == STATUS_OK);
     fixture_open(fixture);
 }
