@@ -33,7 +33,7 @@ enum status post_box_init_thread(struct post_box *box)
 void post_box_deinit(struct post_box *box)
 {
     assert(atomic_load_explicit(&box->newest, memory_order_relaxed) == NULL);
-    /* Acquire: partner of the release in post_send. */
+    /* Acquire: partner of the release in push. */
     while (atomic_load_explicit(&box->senders, memory_order_acquire) > 0) {
         (void)sched_yield(); /* some instructions are left to them; it cannot fail */
     }
@@ -53,15 +53,16 @@ static void wake_receiver(struct post_box *box)
     (void)!write(box->event_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-void post_send(struct post_box *box, struct post_message *message)
+/* Pushes a stack: `newest` leads to `oldest` by next. */
+static void push(struct post_box *box, struct post_message *newest, struct post_message *oldest)
 {
     /* Relaxed: it precedes the push, whose release orders it for whoever takes the message. */
     (void)atomic_fetch_add_explicit(&box->senders, 1, memory_order_relaxed);
     struct post_message *older = atomic_load_explicit(&box->newest, memory_order_relaxed);
     do {
-        message->next = older;
-        /* Release: whoever takes the stack (acquire in post_take) sees the message's contents. */
-    } while (!atomic_compare_exchange_weak_explicit(&box->newest, &older, message,
+        oldest->next = older;
+        /* Release: whoever takes the stack (acquire in post_take) sees the messages' contents. */
+    } while (!atomic_compare_exchange_weak_explicit(&box->newest, &older, newest,
                                                     memory_order_release, memory_order_relaxed));
     if (older == NULL) { /* else whoever found it empty wakes the receiver, who has not taken it */
         wake_receiver(box);
@@ -70,19 +71,33 @@ void post_send(struct post_box *box, struct post_message *message)
     (void)atomic_fetch_sub_explicit(&box->senders, 1, memory_order_release);
 }
 
+/* Turns a list of messages round; returns its new first. */
+static struct post_message *reverse(struct post_message *message)
+{
+    struct post_message *turned = NULL;
+    while (message != NULL) {
+        struct post_message *next = message->next;
+        message->next = turned;
+        turned = message;
+        message = next;
+    }
+    return turned;
+}
+
+void post_send(struct post_box *box, struct post_message *message)
+{
+    push(box, message, message);
+}
+
+void post_send_all(struct post_box *box, struct post_message *oldest)
+{
+    push(box, reverse(oldest), oldest);
+}
+
 struct post_message *post_take(struct post_box *box)
 {
-    /* Acquire: partner of the release in post_send. */
-    struct post_message *newest =
-        atomic_exchange_explicit(&box->newest, NULL, memory_order_acquire);
-    struct post_message *oldest = NULL;
-    while (newest != NULL) {
-        struct post_message *older = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = older;
-    }
-    return oldest;
+    /* Acquire: partner of the release in push. */
+    return reverse(atomic_exchange_explicit(&box->newest, NULL, memory_order_acquire));
 }
 
 unsigned post_run(struct post_box *box)

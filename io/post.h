@@ -42,6 +42,9 @@ void post_box_deinit(struct post_box *box);
 /* Any thread. After it the message is the receiver's: do not touch it. */
 void post_send(struct post_box *box, struct post_message *message);
 
+/* The same for several at the price of one: `oldest` and those behind it by `next`, in order. */
+void post_send_all(struct post_box *box, struct post_message *oldest);
+
 /* Receiver only: runs everything posted so far, oldest first; returns how many. */
 unsigned post_run(struct post_box *box);
 

@@ -177,6 +177,33 @@ enum status local_rebuild(const struct store_config *config,
     return status;
 }
 
+static void on_submit(struct loop_task *task)
+{
+    struct local_client *own = list_entry(task, struct local_client, submit);
+    struct writer_item *items = own->items;
+    own->items = own->last_item = NULL;
+    writer_submit_all(local_of(own->client)->volume->writer, items);
+}
+
+/* Several messages often end in one turn: together they share a group, and the writer does not sync
+ * the first of them alone while the others wait. */
+void local_submit(struct store_client *client, struct writer_item *item)
+{
+    struct local_client *own;
+    if (client->loop == NULL || local_client_get(client, &own) != STATUS_OK) {
+        writer_submit(local_of(client)->volume->writer, item);
+        return;
+    }
+    item->message.next = NULL;
+    if (own->items == NULL) {
+        own->items = item;
+        loop_defer(client->loop, &own->submit);
+    } else {
+        own->last_item->message.next = &item->message;
+    }
+    own->last_item = item;
+}
+
 enum status local_client_get(struct store_client *client, struct local_client **out_client)
 {
     struct local *local = local_of(client);
@@ -186,6 +213,8 @@ enum status local_client_get(struct store_client *client, struct local_client **
             free(own);
             return STATUS_NO_MEMORY;
         }
+        own->client = client;
+        loop_task_init(&own->submit, on_submit);
         (void)pthread_mutex_lock(&local->mutex);
         list_push_back(&local->clients, &own->link);
         (void)pthread_mutex_unlock(&local->mutex);

@@ -45,6 +45,9 @@ struct local {
 struct local_client {
     struct list_link link;
     struct maildrop_reader reader;
+    struct store_client *client;
+    struct writer_item *items, *last_item; /* for the writer at the end of this turn of the loop */
+    struct loop_task submit;
 };
 
 /* A view as the local back end has it; belongs to its client's worker. */
@@ -72,6 +75,9 @@ static inline struct local *local_of(const struct store_client *client)
 /* The client's part, made when it is first needed. STATUS_NO_MEMORY. */
 MUST_CHECK enum status local_client_get(struct store_client *client,
                                         struct local_client **out_client);
+
+/* Hands an item to the writer; all those of one turn of the client's loop together, at its end. */
+void local_submit(struct store_client *client, struct writer_item *item);
 
 /* The operations, by file; each is one of struct store_ops. */
 extern const struct store_ops local_ops;

@@ -119,7 +119,7 @@ enum status local_commit(struct view *base, const uint32_t *indexes, uint32_t co
     *out_commit = &commit->base;
     commit->item.status = pin(view);
     if (commit->item.status == STATUS_OK) {
-        writer_submit(view->local->volume->writer, &commit->item);
+        local_submit(view->client, &commit->item);
     } else {
         commit->item.message.on_receive = on_refused;
         post_send(view->client->box, &commit->item.message);

@@ -319,7 +319,7 @@ static enum status submit(struct local_delivery *delivery)
     delivery->state = DELIVERY_WRITING;
     delivery->item.reply_box = delivery->client->box;
     delivery->item.on_done = on_written;
-    writer_submit(local_of(delivery->client)->volume->writer, &delivery->item);
+    local_submit(delivery->client, &delivery->item);
     return STATUS_PENDING;
 }
 

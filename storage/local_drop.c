@@ -64,7 +64,7 @@ static enum status submit(struct store_drop_change *change, uint8_t kind)
     pending->item.on_done = on_written;
     pending->item.uses_reserve = kind == RECORD_DROP_REMOVED;
     change->client->inflight++;
-    writer_submit(local_of(change->client)->volume->writer, &pending->item);
+    local_submit(change->client, &pending->item);
     return STATUS_PENDING;
 }
 

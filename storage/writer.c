@@ -90,10 +90,32 @@ static void answer(struct writer_item *item, enum status status)
     post_send(item->reply_box, &item->message);
 }
 
+/* Answers those from `first` on that one thread has asked for, together: it is woken once and finds
+ * all of them, so that what it sends for them goes out together, too. */
+static void answer_box(struct group *group, unsigned first, enum status status)
+{
+    struct post_box *box = group->items[first]->reply_box;
+    struct post_message *oldest = &group->items[first]->message, **end = &oldest;
+    for (unsigned i = first; i < group->count; i++) {
+        struct writer_item *item = group->items[i];
+        if (item != NULL && item->reply_box == box) {
+            item->status = status;
+            item->message.on_receive = on_answered;
+            item->message.next = NULL;
+            *end = &item->message;
+            end = &item->message.next;
+            group->items[i] = NULL;
+        }
+    }
+    post_send_all(box, oldest);
+}
+
 static void answer_group(struct writer *writer, enum status status)
 {
     for (unsigned i = 0; i < writer->group.count; i++) {
-        answer(writer->group.items[i], status);
+        if (writer->group.items[i] != NULL) {
+            answer_box(&writer->group, i, status);
+        }
     }
     if (status != STATUS_OK) {
         counter_add(&writer->counters.failures, 1);
@@ -540,6 +562,16 @@ void writer_submit(struct writer *writer, struct writer_item *item)
     assert(item->meta_length > 0 && item->meta_length <= STORAGE_META_MAX);
     item->message.on_receive = is_item;
     post_send(&writer->box, &item->message);
+}
+
+void writer_submit_all(struct writer *writer, struct writer_item *first)
+{
+    for (struct post_message *message = &first->message; message != NULL; message = message->next) {
+        const struct writer_item *item = list_entry(message, struct writer_item, message);
+        assert(item->meta_length > 0 && item->meta_length <= STORAGE_META_MAX);
+        message->on_receive = is_item;
+    }
+    post_send_all(&writer->box, &first->message);
 }
 
 const struct writer_counters *writer_counters(const struct writer *writer)

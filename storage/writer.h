@@ -95,6 +95,10 @@ void writer_stop(struct writer **writer);
  */
 void writer_submit(struct writer *writer, struct writer_item *item);
 
+/* The same for several of one thread, in the order of the list that `message.next` makes of them:
+ * for the price of one, and into one group where they fit. */
+void writer_submit_all(struct writer *writer, struct writer_item *first);
+
 /* Written by the writer, readable by any thread while it lives. */
 const struct writer_counters *writer_counters(const struct writer *writer);
 /* Whether a failure has ended all writing until restart. */

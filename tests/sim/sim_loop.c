@@ -480,12 +480,14 @@ static void sim_wait(struct loop *base, int64_t wait_ms)
     loop->has_run = false;
     run_ops(loop);
     bool can_jump = wait_ms != 0 && !loop->has_run && !any_can_run(loop);
-    if (expected(loop) > 0 && (can_jump || chance_percent(&loop->chance, 30))) {
+    /* With work left for the end of this turn, not all that is counted has been asked. */
+    if (expected(loop) > 0 && list_empty(&base->tasks) &&
+        (can_jump || chance_percent(&loop->chance, 30))) {
         take_answers(loop, can_jump);
     }
     if (loop->has_run || any_can_run(loop)) {
         sim.now_ms += (int64_t)chance_below(&loop->chance, 3);
-    } else if (wait_ms > 0) {
+    } else if (wait_ms > 0 && list_empty(&base->tasks)) {
         sim.now_ms += wait_ms;
         loop->counters.jumps++;
     }

@@ -85,6 +85,9 @@ __attribute__((unused)) static struct volume *fixture_volume(struct fixture *fix
 static void fixture_wait(struct fixture *fixture, const bool *done)
 {
     while (!*done) {
+        if (fixture->client.loop != NULL) {
+            loop_turn(fixture->client.loop, 0); /* what was asked for goes to the writer here */
+        }
         (void)post_wait(&fixture->box, -1);
         (void)post_run(&fixture->box);
     }

@@ -229,6 +229,39 @@ static void deliver_many(struct fixture *fixture, uint64_t drop, int count)
     }
 }
 
+Test(local, what_ends_in_one_turn_of_the_loop_shares_a_group)
+{
+    enum { COUNT = 50 };
+    struct fixture fixture;
+    struct loop *loop;
+    fixture_start(&fixture);
+    uint64_t drop = fixture_create(&fixture, "u@localhost");
+    struct loop_config config = {.kind = LOOP_EPOLL};
+    cr_assert_eq(loop_create(&config, &loop, NULL), STATUS_OK);
+    fixture.client.loop = loop;
+    const struct counter *groups = &store_writer_counters(fixture.store)->groups;
+    uint64_t before = counter_read(groups);
+    struct fixture_delivery own[COUNT] = {0};
+    struct store_recipient recipient = {.drop = {0, drop}, .address = "x@y"};
+    struct store_delivery_info info = {.sender = ""};
+    for (int i = 0; i < COUNT; i++) {
+        struct store_delivery *delivery;
+        cr_assert_eq(
+            store_delivery_begin(&fixture.client, &info, &fixture_events, &own[i], &delivery),
+            STATUS_OK);
+        cr_assert_eq(store_delivery_commit(delivery, &recipient, 1), STATUS_PENDING);
+        cr_assert_eq(counter_read(groups), before, "before the end of the turn");
+    }
+    for (int i = 0; i < COUNT; i++) {
+        fixture_wait(&fixture, &own[i].answer.done);
+        cr_assert_eq(own[i].answer.status, STATUS_OK);
+        cr_assert(i == 0 || own[i].answer.uid == own[i - 1].answer.uid + 1);
+    }
+    cr_assert_eq(counter_read(groups), before + 1);
+    fixture_end(&fixture);
+    loop_destroy(&loop);
+}
+
 Test(local, a_large_maildrop_is_opened_by_the_lookup_thread)
 {
     struct fixture fixture;

@@ -55,6 +55,24 @@ Test(post, a_message_may_be_posted_again_from_its_receipt)
     post_box_deinit(&box);
 }
 
+Test(post, several_posted_together_keep_their_order_behind_those_before)
+{
+    struct post_box box;
+    struct post_message messages[4] = {0};
+    cr_assert_eq(post_box_init_thread(&box), STATUS_OK);
+    post_send(&box, &messages[0]);
+    messages[1].next = &messages[2];
+    post_send_all(&box, &messages[1]);
+    post_send_all(&box, &messages[3]); /* its next is NULL: one alone */
+    const struct post_message *taken = post_take(&box);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(taken, &messages[i]);
+        taken = taken->next;
+    }
+    cr_assert_null(taken);
+    post_box_deinit(&box);
+}
+
 Test(post, a_taken_list_is_oldest_first)
 {
     struct post_box box;
