@@ -5,11 +5,13 @@ import poplib
 import shutil
 import ssl
 import subprocess
+import unittest
 
 from harness import settings
 from harness.messages import sample
-from harness.server import PASSWORD
+from harness.server import PASSWORD, Server, ServerFailed
 from harness.tls import trusting
+from harness.tokens import Issuer, write_set
 from interop.test_clients import Client
 
 
@@ -91,6 +93,54 @@ class SecureCurl(SecureClient):
             "curl", "-sS", "--user", f"{self.name}:x", f"pop3s://localhost:{self.pop3s_port}/",
             codes=(60,),
         )
+
+
+class SecureTokens(SecureClient):
+    """curl with bearer tokens; its server is its own, for the issuer's keys have to be there first.
+    """
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.clean)
+        cls.issuer = Issuer(cls.server.folder)
+        jwks = cls.server.folder / "jwks.json"
+        write_set(jwks, cls.issuer)
+        cls.server.options += [
+            "listener.pop3s.auth_oauth=true", "listener.pop3.auth_oauth=true",
+            f"oauth.jwks={jwks}", "oauth.audience=mail",
+        ]
+        try:
+            cls.server.start()
+        except ServerFailed as failure:
+            if "built without" not in str(failure):
+                raise
+            raise unittest.SkipTest("built without cjose or libcurl") from None
+
+    def fetch(self, mechanism, token, place, *options, codes=(0,)):
+        self.program("curl")
+        return self.run_client(
+            "curl", "-sS", "--cacert", self.certificate, "--user", f"{self.name}@localhost:",
+            "--oauth2-bearer", token, "--login-options", f"AUTH={mechanism}", *options, place,
+            codes=codes,
+        )
+
+    def test_curl_with_a_token(self):
+        self.deliver(self.name, sample(1))
+        good = self.issuer.token(email=f"{self.name}@localhost")
+        for mechanism in ("OAUTHBEARER", "XOAUTH2"):
+            for initial in ((), ("--sasl-ir",)):
+                with self.subTest(mechanism=mechanism, initial=initial):
+                    place = f"pop3s://localhost:{self.pop3s_port}/1"
+                    self.assertIn("X-Number: 1", self.fetch(mechanism, good, place, *initial))
+                    place = f"pop3://localhost:{self.pop3_port}/1"
+                    text = self.fetch(mechanism, good, place, "--ssl-reqd", *initial)
+                    self.assertIn("X-Number: 1", text)
+
+    def test_curl_with_a_token_that_is_over(self):
+        over = self.issuer.token(email=f"{self.name}@localhost", exp=1)
+        place = f"pop3s://localhost:{self.pop3s_port}/1"
+        self.fetch("OAUTHBEARER", over, place, codes=(67,))
 
 
 class SecureMpop(SecureClient):
@@ -203,9 +253,13 @@ class Scanners(SecureClient):
         return program
 
     def test_sslscan_finds_nothing_old(self):
-        text = self.run_client(
-            self.tool("usr/bin/sslscan", "sslscan"), "--no-colour", f"localhost:{self.pop3s_port}"
-        )
+        for place in ((f"localhost:{self.pop3s_port}",),
+                      ("--starttls-pop3", f"localhost:{self.pop3_port}")):
+            with self.subTest(place=place):
+                self.scan(*place)
+
+    def scan(self, *place):
+        text = self.run_client(self.tool("usr/bin/sslscan", "sslscan"), "--no-colour", *place)
         self.assertRegex(text, r"TLSv1\.2 +enabled")
         self.assertRegex(text, r"TLSv1\.3 +enabled")
         for old in ("SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1"):
