@@ -11,6 +11,8 @@
                                    */
 #define MEM_ARENA_BLOCK_MAX 32768 /* octets a block grows to by doubling */
 
+#define MEM_DECAY_MS 1000 /* milliseconds freed memory is kept for reuse; jemalloc's own is 10 s */
+
 /* log */
 #define LOG_QUEUE_OCTETS (1024 * 1024) /* octets queued before lines are dropped: ~5,000 lines */
 #define LOG_WRITE_OCTETS (64 * 1024)   /* octets of one write by the log thread */

@@ -5,8 +5,10 @@
 
 #include <assert.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #define ARENA_ALIGN alignof(max_align_t)
 
@@ -125,6 +127,26 @@ void mem_pool_put(struct mem_pool *pool, void *item)
     memcpy(item, &pool->free_items, sizeof pool->free_items);
     pool->free_items = item;
     pool->free_count++;
+}
+
+/* jemalloc's, where it is linked: everything it can be told goes through this one function. */
+__attribute__((weak)) int mallctl(const char *name, void *old, size_t *old_size, void *value,
+                                  size_t size);
+
+void mem_give_back(void)
+{
+    if (mallctl == NULL) {
+        return;
+    }
+    /* Its defaults, for arenas to come and for the main thread's. What it refuses stays as it was,
+     * which costs memory and nothing else. */
+    static const char *const decays[] = {"arenas.dirty_decay_ms", "arena.0.dirty_decay_ms"};
+    ssize_t decay_ms = MEM_DECAY_MS;
+    for (size_t i = 0; i < sizeof decays / sizeof decays[0]; i++) {
+        (void)mallctl(decays[i], NULL, NULL, &decay_ms, sizeof decay_ms);
+    }
+    bool on = true;
+    (void)mallctl("background_thread", NULL, NULL, &on, sizeof on);
 }
 
 void mem_wipe(void *data, size_t size)

@@ -51,6 +51,15 @@ void *mem_pool_get(struct mem_pool *pool);
 /* Returns an item; NULL is allowed. */
 void mem_pool_put(struct mem_pool *pool, void *item);
 
+/*
+ * Has the allocator give freed memory back to the kernel MEM_DECAY_MS after it was last used, by a
+ * thread of its own: without one it looks at what it holds only when it is called, so that a server
+ * that falls idle after a storm keeps the storm's memory. Once, early, by the thread whose limits
+ * (privileges, sandbox) that thread is to inherit. Without such an allocator, as under sanitizers,
+ * nothing happens.
+ */
+void mem_give_back(void);
+
 /* Overwrites `size` octets so that the compiler cannot drop it: for secrets. */
 void mem_wipe(void *data, size_t size);
 

@@ -5,6 +5,7 @@
 #include "io/listen.h"
 #include "io/log.h"
 #include "io/loop.h"
+#include "io/mem.h"
 #include "server/admin.h"
 #include "server/certificates.h"
 #include "server/demo.h"
@@ -507,6 +508,7 @@ static enum status start(struct daemon *daemon, bool demo, struct error *out_err
     }
     /* Everything below works as the server's own user, and every thread is made below. */
     if (status == STATUS_OK) {
+        mem_give_back();
         start_log(daemon);
     }
     if (status == STATUS_OK) {

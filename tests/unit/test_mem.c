@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/mem.h"
 
+#include "io/io_limits.h"
+
 #include <criterion/criterion.h>
 #include <stdalign.h>
 #include <string.h>
@@ -105,4 +107,24 @@ Test(mem, a_wipe_leaves_nothing)
     for (size_t i = 0; i < sizeof secret; i++) {
         cr_assert_eq(secret[i], 0);
     }
+}
+
+__attribute__((weak)) int mallctl(const char *name, void *old, size_t *old_size, void *value,
+                                  size_t size);
+
+Test(mem, has_what_is_freed_given_back_without_being_called)
+{
+    bool on = false;
+    size_t size = sizeof on;
+    ssize_t decay_ms = -1;
+    mem_give_back();
+    if (mallctl == NULL) {
+        cr_skip_test("another allocator: a sanitizer's");
+    }
+    cr_expect_eq(mallctl("background_thread", &on, &size, NULL, 0), 0);
+    cr_expect(on);
+    size = sizeof decay_ms;
+    cr_expect_eq(mallctl("arena.0.dirty_decay_ms", &decay_ms, &size, NULL, 0), 0);
+    cr_expect_eq(decay_ms, MEM_DECAY_MS);
+    mem_give_back(); /* harmless twice */
 }
