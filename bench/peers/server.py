@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server under test: how it is started, stopped and asked what it has cost."""
 
+import ctypes
 import os
 import pathlib
 import shutil
@@ -14,6 +15,8 @@ from peers import accounting
 USER = "load{}"
 PASSWORD = "word"
 START_S = 60
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 def free_ports(count):
@@ -75,11 +78,16 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=self.group.enter,
+                preexec_fn=self.become_server,
                 start_new_session=True,
             )
         self.group.started(self.process.pid)
         self.wait_ready()
+
+    def become_server(self):
+        """In the child: it counts for its group, and ends when we are killed."""
+        self.group.enter()
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def restart(self):
         """The same mail in fresh processes."""
