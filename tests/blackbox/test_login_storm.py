@@ -12,6 +12,7 @@ import socket
 import statistics
 import sys
 import time
+import unittest
 
 from harness import settings
 from harness.case import ServerCase
@@ -93,6 +94,7 @@ class Prober:
         return took
 
 
+@unittest.skipIf(settings.EMULATED, "an emulated processor hashes too slowly for a storm")
 class LoginStorm(ServerCase):
     def import_users(self, server, names):
         path = server.folder / "storm.passwd"

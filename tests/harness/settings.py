@@ -35,6 +35,9 @@ TOOLS = pathlib.Path(os.environ.get("RESTANTE_TOOLS", ROOT / "build-tests" / "to
 # The programs were built with sanitizers: their memory and speed say nothing.
 SANITIZED = os.environ.get("RESTANTE_SANITIZED", "") == "1"
 
+# The processor is emulated: nothing that is about speed can be said.
+EMULATED = os.environ.get("RESTANTE_EMULATED", "") == "1"
+
 SEED = int(os.environ.get("RESTANTE_SEED", "0")) or time.time_ns() % 1_000_000_007
 
 

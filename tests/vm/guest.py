@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import tempfile
 
+from harness.server import die_with_parent
+
 QEMU = "qemu-system-x86_64"
 KERNEL = "linux-image-cloud-amd64"
 APPLETS = "sh mount insmod ip poweroff cat mkdir echo sleep hostname date chroot".split()
@@ -132,15 +134,20 @@ class Guest:
     def run(self, script, limit_s, *options):
         """Boots, runs `script`, and returns what was written to the console."""
         self.pack(script)
-        try:
-            done = subprocess.run(
+        console = self.folder / "console"
+        with open(console, "wb") as output:
+            machine = subprocess.Popen(
                 self.command("-nic", "none", *options),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=limit_s,
+                preexec_fn=die_with_parent,
             )
-            output = done.stdout
-        except subprocess.TimeoutExpired as error:
-            output = (error.stdout or b"") + b"\nthe time was up\n"
-        return output.decode(errors="replace").replace("\r", "")
+            try:
+                machine.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                output.write(b"\nthe time was up\n")
+            finally:
+                machine.kill()
+                machine.wait()
+        return console.read_text(errors="replace").replace("\r", "")

@@ -64,8 +64,9 @@ def make_root(tree, busybox):
     extensions = stdlib / "lib-dynload"
     for program in [python(), *extensions.glob("*.so")]:
         add_file(tree, program)
-    openssl = shutil.which("openssl")
-    for program in [settings.BUILD / "restanted", settings.BUILD / "restante", openssl]:
+    for program in ("restanted", "restante"):
+        add_file(tree, settings.BUILD / program)
+    for program in map(shutil.which, ("curl", "openssl")):
         if program is not None:
             add_file(tree, pathlib.Path(program))
     for name in ("tests", "deploy"):
@@ -87,7 +88,7 @@ def environment(io):
         "RESTANTE_IO": io,
         "RESTANTE_SEED": settings.SEED,
         "RESTANTE_SLOW": settings.SLOW * SLOWER,
-        "RESTANTE_IN_MACHINE": 1,
+        "RESTANTE_EMULATED": 1,
     }
     return " ".join(f"{name}={value}" for name, value in values.items())
 

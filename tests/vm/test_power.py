@@ -116,7 +116,7 @@ class PowerCut(unittest.TestCase):
                 late = time.monotonic() - begin > ENOUGH_S
                 if late and not settings.LONG and cutter.cuts >= CUTS_MIN:
                     break
-                if cutter.cuts % 20 == 0:
+                if len(cutter.recoveries) % 20 == 0:
                     print(f"# so far: {cutter.figures()}", flush=True)
             cutter.come_back()
         except AssertionError as problem:
