@@ -95,6 +95,10 @@ static enum status open_parts(struct admin_client *client, const struct config *
                                  .blob_min = config->store.blob_min,
                                  .map_size = config->store.map_size,
                                  .checkpoint_ms = config->store.checkpoint_ms,
+                                 .compact_off = config->store.compact_rate == 0,
+                                 .compact_rate = config->store.compact_rate,
+                                 .compact_ms = config->store.compact_ms,
+                                 .compact_live = config->store.compact_live,
                                  .message_octets_max = config->lmtp.message_octets_max,
                                  .body_memory = config->store.body_memory};
     enum status status = store_open(&store, &client->store, out_error);

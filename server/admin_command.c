@@ -27,6 +27,7 @@ const struct admin_command admin_commands[] = {
     {"stat", NULL, NULL, admin_stat, NULL},
     {"health", NULL, NULL, admin_health, NULL},
     {"checkpoint", NULL, NULL, admin_checkpoint, NULL},
+    {"compact", NULL, NULL, admin_compact, NULL},
     {"check", NULL, NULL, admin_check, NULL},
     {"check_state", NULL, NULL, admin_check_state, NULL},
     {"check_cancel", NULL, NULL, admin_check_cancel, NULL},

@@ -117,6 +117,7 @@ void admin_deliver_cancel(struct admin_request *request);
 void admin_stat(struct admin_request *request);
 void admin_health(struct admin_request *request);
 void admin_checkpoint(struct admin_request *request);
+void admin_compact(struct admin_request *request);
 /* admin_care.c */
 void admin_check(struct admin_request *request);
 void admin_check_state(struct admin_request *request);

@@ -15,6 +15,13 @@ void admin_stat(struct admin_request *request)
     doc_put_number(answer, "octets", store.octets);
     doc_put_number(answer, "segments", store.segments);
     doc_put_number(answer, "log_octets", store.log_octets);
+    doc_put_number(answer, "log_needed_octets", store.needed_octets);
+    doc_put_number(answer, "compacted_octets", store.copied_octets);
+    doc_put_number(answer, "reclaimed_octets", store.reclaimed_octets);
+    doc_put_number(answer, "reclaimed_segments", store.reclaimed_segments);
+    doc_put_number(answer, "reclaimed_blobs", store.reclaimed_blobs);
+    doc_put_number(answer, "blobs_waiting", store.waiting_blobs);
+    doc_put_number(answer, "segments_left", store.left_segments);
     doc_put_number(answer, "delta_events", store.delta_events);
     doc_put_number(answer, "delta_octets", store.delta_octets);
     doc_put_number(answer, "checkpoints", store.checkpoints);
@@ -56,6 +63,22 @@ void admin_health(struct admin_request *request)
     doc_put_text(&request->answer, "problem", problem);
     doc_put_number(&request->answer, "quarantined", store.quarantined);
     doc_put_number(&request->answer, "damaged", store.damaged);
+    admin_answer(request);
+}
+
+void admin_compact(struct admin_request *request)
+{
+    bool all = doc_bool(&request->question, "all");
+    enum status status = store_compact(request->host->store, all, &request->error);
+    if (status != STATUS_OK) {
+        admin_refuse(request, status, "space cannot be given back now: %s", request->error.text);
+        return;
+    }
+    struct store_numbers store;
+    store_numbers(request->host->store, &store);
+    doc_put_number(&request->answer, "segments", store.segments);
+    doc_put_number(&request->answer, "log_octets", store.log_octets);
+    doc_put_number(&request->answer, "reclaimed_octets", store.reclaimed_octets);
     admin_answer(request);
 }
 

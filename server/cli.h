@@ -103,5 +103,6 @@ enum cli_exit cli_rebuild(struct cli *cli);
 enum cli_exit cli_stat(struct cli *cli);
 enum cli_exit cli_health(struct cli *cli);
 enum cli_exit cli_checkpoint(struct cli *cli);
+enum cli_exit cli_compact(struct cli *cli);
 
 #endif

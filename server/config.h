@@ -60,6 +60,9 @@ struct config_store {
     uint64_t segment_size, blob_min, map_size, body_memory; /* octets; 0: default */
     uint64_t scrub_rate;                                    /* octets a second; 0: no scrubber */
     uint32_t checkpoint_ms;
+    uint64_t compact_rate; /* octets a second; 0: only when asked */
+    uint32_t compact_ms;   /* between two looks */
+    uint32_t compact_live; /* per cent */
 };
 
 struct config_auth {

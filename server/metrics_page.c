@@ -330,6 +330,27 @@ static void render_writer(const struct metrics_source *source, struct prometheus
                        counter_read(&writer->failures));
 }
 
+static void render_space(const struct store_numbers *numbers, struct prometheus *page)
+{
+    prometheus_counter(page, "compacted_bytes_total", "Octets copied by compaction.",
+                       numbers->copied_octets);
+    prometheus_counter(page, "reclaimed_bytes_total", "Octets of files that were unlinked.",
+                       numbers->reclaimed_octets);
+    prometheus_counter(page, "reclaimed_segments_total", "Segments among them.",
+                       numbers->reclaimed_segments);
+    prometheus_counter(page, "reclaimed_blobs_total", "Large messages among them.",
+                       numbers->reclaimed_blobs);
+    prometheus_gauge(page, "blobs_waiting", "Large messages that older sessions hold.",
+                     numbers->waiting_blobs);
+    prometheus_gauge(page, "segments_left", "Segments that cannot be compacted: damaged.",
+                     numbers->left_segments);
+    prometheus_gauge(page, "compaction_stopped", "1 after a failure: until the next start.",
+                     numbers->compact_stopped);
+    prometheus_family(page, "reclaimed_timestamp_seconds", "gauge", "When last, UNIX time.");
+    prometheus_scaled(page, "reclaimed_timestamp_seconds", "", (uint64_t)numbers->reclaimed_ms,
+                      1000);
+}
+
 static void render_store(const struct metrics_source *source, struct prometheus *page)
 {
     struct store_numbers numbers;
@@ -340,6 +361,8 @@ static void render_store(const struct metrics_source *source, struct prometheus 
     prometheus_gauge(page, "stored_bytes", "Their octets.", numbers.octets);
     prometheus_gauge(page, "log_segments", "Segments of the log.", numbers.segments);
     prometheus_gauge(page, "log_bytes", "Octets of the log.", numbers.log_octets);
+    prometheus_gauge(page, "log_needed_bytes", "Part of it that is still needed, by estimate.",
+                     numbers.needed_octets);
     prometheus_gauge(page, "delta_events", "Events held in the delta.", numbers.delta_events);
     prometheus_gauge(page, "delta_bytes", "Memory of the delta.", numbers.delta_octets);
     prometheus_gauge(page, "checkpoint_lag_events", "Published events not yet in the index.",
@@ -364,6 +387,7 @@ static void render_store(const struct metrics_source *source, struct prometheus 
                      numbers.damaged);
     prometheus_gauge(page, "index_damaged", "1 when the scrubber found a damaged page.",
                      numbers.index_damaged);
+    render_space(&numbers, page);
     prometheus_gauge(page, "store_read_only", "1 after a failed sync: no writes until restart.",
                      numbers.read_only);
     prometheus_gauge(page, "store_space_low", "1 when new mail is refused for lack of space.",

@@ -38,6 +38,11 @@ const struct setting settings[] = {
     {"store", "scrub_rate", SETTING_SIZE, AT(store.scrub_rate), 0, TIB, "4M", NULL},
     {"store", "checkpoint_interval", SETTING_MILLISECONDS, AT(store.checkpoint_ms), 10, 600000, "0",
      NULL},
+    {"store", "compact_rate", SETTING_SIZE, AT(store.compact_rate), 0, TIB, "32M", NULL},
+    {"store", "compact_interval", SETTING_MILLISECONDS, AT(store.compact_ms), 10, 3600000, "10s",
+     NULL},
+    {"store", "compact_live", SETTING_COUNT, AT(store.compact_live), 10, STORAGE_COMPACT_LIVE_MAX,
+     "70", NULL},
 
     {"auth", "default_domain", SETTING_TEXT, AT(auth.default_domain), 1, 255, "localhost", NULL},
     {"auth", "recipient_delimiter", SETTING_CHARACTER, AT(auth.recipient_delimiter), 0, 0, "+",

@@ -23,7 +23,51 @@ struct batch {
 void reclaim_deinit(struct reclaim *reclaim)
 {
     free(reclaim->waiting);
+    free(reclaim->gone);
     reclaim->waiting = NULL;
+    reclaim->gone = NULL;
+}
+
+/* --- segments that are gone, and whose rows are not --- */
+
+static bool is_gone(const struct reclaim *reclaim, uint64_t segment)
+{
+    for (size_t i = 0; i < reclaim->gone_count; i++) {
+        if (reclaim->gone[i].segment == segment) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status reserve_gone(struct reclaim *reclaim, size_t count)
+{
+    if (reclaim->gone_capacity - reclaim->gone_count < count) {
+        size_t capacity = (reclaim->gone_capacity + count) * 2;
+        struct reclaim_gone *larger = realloc(reclaim->gone, capacity * sizeof *larger);
+        if (larger == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        reclaim->gone = larger;
+        reclaim->gone_capacity = capacity;
+    }
+    return STATUS_OK;
+}
+
+/* Those that the newest manifest cannot list, for the index to forget; the others stay. */
+static size_t take_gone(struct reclaim *reclaim, uint64_t *out_segments)
+{
+    uint32_t newest = writer_position(reclaim->volume->writer).segment;
+    size_t taken = 0, kept = 0;
+    for (size_t i = 0; i < reclaim->gone_count; i++) {
+        if (reclaim->gone[i].after < newest) {
+            out_segments[taken++] = reclaim->gone[i].segment;
+        } else {
+            reclaim->gone[kept++] = reclaim->gone[i];
+        }
+    }
+    reclaim->gone_count = kept;
+    return taken;
 }
 
 /* --- finding --- */
@@ -41,7 +85,8 @@ static enum status keep_safe_segments(struct reclaim *reclaim, struct batch *bat
             listed = listed || unretired[j] == batch->segments[i];
         }
         status = index_segment(reclaim->reader, (uint32_t)batch->segments[i], &file);
-        if (status == STATUS_OK && !listed && file.references == 0) {
+        if (status == STATUS_OK && !listed && file.references == 0 &&
+            !is_gone(reclaim, batch->segments[i])) {
             batch->segments[kept++] = batch->segments[i];
         }
     }
@@ -141,13 +186,23 @@ static enum status unlink_segments(struct reclaim *reclaim, const struct batch *
     if (batch->segment_count == 0) {
         return STATUS_OK;
     }
-    await_readers(reclaim);
+    uint32_t newest = writer_position(reclaim->volume->writer).segment;
+    status = reserve_gone(reclaim, batch->segment_count);
+    if (status == STATUS_OK) {
+        await_readers(reclaim);
+    }
     for (size_t i = 0; i < batch->segment_count && status == STATUS_OK; i++) {
         status = unlink_segment(reclaim, (uint32_t)batch->segments[i], out_error);
     }
-    return status == STATUS_OK ? disk_sync_directory(reclaim->volume->disk,
-                                                     reclaim->volume->segments_path, out_error)
-                               : status;
+    if (status == STATUS_OK) {
+        status =
+            disk_sync_directory(reclaim->volume->disk, reclaim->volume->segments_path, out_error);
+    }
+    for (size_t i = 0; i < batch->segment_count && status == STATUS_OK; i++) {
+        reclaim->gone[reclaim->gone_count++] =
+            (struct reclaim_gone){.segment = batch->segments[i], .after = newest};
+    }
+    return status;
 }
 
 static enum status unlink_blobs(struct reclaim *reclaim, const struct batch *batch,
@@ -178,19 +233,30 @@ static enum status unlink_all(struct reclaim *reclaim, const struct batch *batch
                               struct error *out_error)
 {
     const struct index_forget nothing = {0};
-    const struct index_forget gone = {.segments = batch->segments,
-                                      .segment_count = batch->segment_count,
-                                      .blobs = batch->blobs,
-                                      .blob_count = batch->blob_count};
     /* What the snapshot said one checkpoint has said; now a second one. */
     enum status status = checkpoint_settle(reclaim->volume->checkpoint, &nothing);
     if (status == STATUS_OK) {
         status = unlink_segments(reclaim, batch, out_error);
     }
-    if (status == STATUS_OK) {
-        status = unlink_blobs(reclaim, batch, out_error);
+    return status == STATUS_OK ? unlink_blobs(reclaim, batch, out_error) : status;
+}
+
+/* Has the index forget what is gone for good. */
+static enum status forget(struct reclaim *reclaim, const struct batch *batch)
+{
+    struct index_forget gone = {.blobs = batch->blobs, .blob_count = batch->blob_count};
+    uint64_t *segments = malloc((reclaim->gone_count + 1) * sizeof *segments);
+    enum status status = STATUS_OK;
+    if (segments == NULL) {
+        return STATUS_NO_MEMORY;
     }
-    return status == STATUS_OK ? checkpoint_settle(reclaim->volume->checkpoint, &gone) : status;
+    gone.segments = segments;
+    gone.segment_count = take_gone(reclaim, segments);
+    if (gone.segment_count + gone.blob_count > 0) {
+        status = checkpoint_settle(reclaim->volume->checkpoint, &gone);
+    }
+    free(segments);
+    return status;
 }
 
 enum status reclaim_run(struct reclaim *reclaim, struct error *out_error)
@@ -204,6 +270,9 @@ enum status reclaim_run(struct reclaim *reclaim, struct error *out_error)
     }
     if (status == STATUS_OK && batch.segment_count + batch.blob_count > 0) {
         status = unlink_all(reclaim, &batch, out_error);
+    }
+    if (status == STATUS_OK) {
+        status = forget(reclaim, &batch);
     }
     if (status == STATUS_OK && batch.blob_count > 0) {
         free(reclaim->waiting);

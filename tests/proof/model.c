@@ -214,6 +214,9 @@ static void close_model(struct model *model)
     total.segments += numbers.reclaimed_segments;
     total.blobs += numbers.reclaimed_blobs;
     total.copied += numbers.copied_records;
+    if (numbers.quarantined > 0) {
+        fail(model, "recovery took something for damaged or missing");
+    }
     if (numbers.left_segments > 0 || numbers.compact_stopped) {
         fail(model, "compaction met something that it cannot touch");
     }

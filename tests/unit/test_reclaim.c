@@ -64,8 +64,18 @@ Test(reclaim, a_segment_goes_after_two_checkpoints_and_its_row_with_it)
     uint64_t before = transactions();
     run();
     cr_assert_not(segment_is_there(&fixture, first));
-    cr_assert_geq(transactions(), before + 2, "a second checkpoint, and the row");
+    cr_assert_gt(transactions(), before, "a second checkpoint");
     cr_assert_eq(reclaim.segments, 1);
+    run();
+    cr_assert_eq(reclaim.segments, 1, "it is not looked for again");
+    struct fixture copy;
+    copy_of(&fixture, &copy); /* the newest manifest lists it; a start must not miss it */
+    fixture_open(&copy);
+    cr_assert_eq(numbers_of(&copy).quarantined, 0);
+    fixture_close(&copy);
+    remove_copy(&copy);
+    fill_segment(&fixture, drop);
+    run();
     uint64_t *rows = NULL;
     size_t count = 1;
     struct index_state state;
