@@ -31,7 +31,7 @@ const struct setting settings[] = {
     {"", "sandbox", SETTING_CHOICE, AT(sandbox), 0, 0, "auto", "auto|off"},
 
     {"store", "path", SETTING_TEXT, AT(store.path), 1, 255, CONFIG_STORE_PATH_DEFAULT, NULL},
-    {"store", "segment_size", SETTING_SIZE, AT(store.segment_size), MIB, 4 * GIB, "0", NULL},
+    {"store", "segment_size", SETTING_SIZE, AT(store.segment_size), 64 * KIB, 4 * GIB, "0", NULL},
     {"store", "blob_min", SETTING_SIZE, AT(store.blob_min), 64 * KIB, 64 * MIB, "0", NULL},
     {"store", "map_size", SETTING_SIZE, AT(store.map_size), 16 * MIB, 64 * TIB, "0", NULL},
     {"store", "body_memory", SETTING_SIZE, AT(store.body_memory), MIB, TIB, "0", NULL},

@@ -29,7 +29,12 @@ class Killer(unittest.TestCase):
             time.sleep(pause)
             server.kill()
 
+        compactor = threading.Thread(
+            target=server.cli, args=("compact", "all"), kwargs={"check": False}
+        )
+        compactor.start()
         clients.load_until(server, end)
+        compactor.join(settings.seconds(30))
         begin = time.monotonic()
         server.start()
         elapsed = time.monotonic() - begin
@@ -46,8 +51,16 @@ class Killer(unittest.TestCase):
 
     def test_nothing_acknowledged_is_lost_changed_or_back(self):
         chance = settings.randomness("kill")
-        # Checkpoints all the time put crashes between the log and the index, too.
-        server = Server(options=["store.checkpoint_interval=20ms", "store.segment_size=1M"])
+        # Checkpoints all the time put crashes between the log and the index, too; small segments,
+        # copied and unlinked all the time, put them into every step of giving space back.
+        server = Server(
+            options=[
+                "store.checkpoint_interval=20ms",
+                "store.segment_size=64K",
+                "store.compact_interval=20ms",
+                "store.compact_live=90",
+            ]
+        )
         self.addCleanup(server.clean)
         server.start()
         clients = Clients(chance, [server.new_user() for _ in range(USERS)])
