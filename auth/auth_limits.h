@@ -25,7 +25,7 @@
 #define AUTH_VOLUME_NONE \
     UINT32_MAX /* the volume of a maildrop nobody has made yet; STORAGE has none of this number */
 
-#define AUTH_ANSWER_MAX_S        60    /* seconds after which a login is not waited for any more */
+#define AUTH_ANSWER_MAX_S        120   /* seconds after which a login is not waited for any more */
 #define AUTH_DATABASE_FAILURES   3     /* in a row, after which a database is down */
 #define AUTH_DATABASE_REST_S     5     /* seconds a database that failed is left alone */
 #define AUTH_CACHE_STALE_S       14400 /* seconds a credential outlives its time, database down */
@@ -61,9 +61,9 @@
  * sessions' p99 beside a storm of logins is 4 ms with 0, 2.5 with 5, 0.2 with 10; SCHED_IDLE would
  * let whatever else runs on the machine keep everybody out. */
 #define AUTH_HASH_NICE 10
-/* Verifications that may wait, for each thread: 22 s of yescrypt on a processor of its own, a third
- * of the AUTH_ANSWER_MAX_S that a login is waited for; a much longer queue would only promise what
- * is not kept. Each takes about 6 KB of memory, 6 MB in all. */
+/* Verifications that may wait, for each thread: 22 s of yescrypt on a processor of its own, a fifth
+ * of the AUTH_ANSWER_MAX_S that a login is waited for, as machines have other work; a much
+ * longer queue would only promise what is not kept. Each takes about 6 KB of memory, 6 MB in all. */
 #define AUTH_HASH_QUEUE_PER_THREAD 1024
 
 #define AUTH_CACHE_SHARDS          64     /* locks; a power of two */
