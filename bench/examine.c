@@ -21,6 +21,10 @@ static void feed_trace(struct examine *examine, const struct corpus *corpus, con
     if (length <= 2) {
         examine->state = STATE_UNMARKED; /* the headers are over */
     } else if (letter_parse_mark(data, length, &letter)) {
+        if (letter.file >= 0 && corpus == NULL) {
+            examine->state = STATE_UNMARKED; /* a file of a corpus that is not here */
+            return;
+        }
         letter_begin(&examine->cursor, &letter, corpus);
         examine->state = !examine->compares || letter_compare(&examine->cursor, data, length)
                              ? STATE_LETTER

@@ -190,7 +190,7 @@ void generator_operation_over(struct generator *generator)
 {
     const struct run_config *config = generator->config;
     generator->over++;
-    bool all_made = config->letters > 0 && generator->made >= config->letters;
+    bool all_made = config->letters > 0 && generator->made >= generator->wanted;
     if (config->closed && !generator->ending && !generator->finishing && !all_made) {
         arrive(generator, 0);
     }
@@ -308,7 +308,7 @@ static void generate(struct generator *generator)
     unsigned tokens = generator->pop_count > 0 ? generator->pop_count : generator->lmtp_count;
     for (unsigned index = 0; index < tokens && index < GENERATOR_QUEUE; index++) {
         if (config->workload->weights[WORK_IDLE] == 0 &&
-            (config->letters == 0 || generator->made < config->letters)) {
+            (config->letters == 0 || generator->made < generator->wanted)) {
             arrive(generator, 0);
         }
     }
@@ -422,9 +422,7 @@ static struct thread_time thread_time_now(void)
 
 static bool all_delivered(const struct generator *generator)
 {
-    const struct tally *tally = &generator->tally;
-    return generator->config->letters > 0 &&
-           tally_operations(tally) + tally_failures(tally) >= generator->config->letters;
+    return generator->config->letters > 0 && generator->over >= generator->wanted;
 }
 
 static void turn(struct generator *generator)
@@ -462,6 +460,10 @@ static void run(struct generator *generator)
     const struct run_config *config = generator->config;
     int64_t start_ns = atomic_load(&generator->go_ns);
     tally_set_time(tally, start_ns, tally->window_ns);
+    while (config->warmup_ms == 0 && generator_now_ns() < start_ns &&
+           !atomic_load(&generator->stop)) {
+        loop_turn(generator->loop, 1); /* nothing is to begin before it is measured */
+    }
     generate(generator);
     while (generator_now_ns() < start_ns && !atomic_load(&generator->stop)) {
         turn(generator);
@@ -588,6 +590,7 @@ enum status generator_init(struct generator *generator, const struct run_config 
                              ? STATUS_NO_MEMORY
                              : population_init(&generator->population, config->first_user,
                                                config->user_count, part, config->threads);
+    generator->wanted = config->letters / config->user_count * generator->population.count;
     if (status == STATUS_OK) {
         status = tally_init(&generator->tally, window_count);
         generator->tally.window_ns = window_ns;

@@ -66,6 +66,7 @@ struct generator {
     bool ending;            /* clients are being stopped */
     int64_t pause_until_ns; /* no calls before: the last one failed */
     uint64_t made, over;    /* operations: taken from the schedule, ended */
+    uint64_t wanted;        /* populate: letters of this part's users, after which it ends */
     uint64_t letters, waiting_users;
     struct arrival_queue pop_queue, lmtp_queue;
     struct pop_client *pop_clients;

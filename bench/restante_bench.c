@@ -156,6 +156,10 @@ static enum status run_one(const struct bench_options *options, unsigned load, s
         status = error_set(out_error, STATUS_RESET, 0, NULL, "not one operation ended well%s%s",
                            trial.tally.first_error[0] == '\0' ? "" : ": ", trial.tally.first_error);
     }
+    if (status == STATUS_OK && options->config.letters > 0 && tally_failures(&trial.tally) > 0) {
+        status = error_set(out_error, STATUS_RESET, 0, NULL, "%lu deliveries failed",
+                           (unsigned long)tally_failures(&trial.tally));
+    }
     trial_deinit(&trial);
     return status;
 }

@@ -69,6 +69,7 @@ def all_jobs(work, slots, long):
         ),
         python_job("interop", "interop", work, long=long),
         python_job("scale", "scale", work, long=long),
+        python_job("loadgen", "loadgen", work),
         python_job("vm", "vm", work, long=long, limit_s=900),
         python_job("guard", "guard", work, limit_s=600),
         python_job("compare", "compare", work, long=long),

@@ -92,3 +92,16 @@ Test(examine, knows_that_other_mail_is_not_its_own)
     cr_assert_eq(look(3, message_length, true), EXAMINE_UNMARKED);
     cr_assert_eq(look(3, 5, true), EXAMINE_SIZE, "but its size counts");
 }
+
+Test(examine, cannot_judge_a_file_of_a_corpus_it_does_not_have)
+{
+    char text[] = "Subject: x\r\n\r\nbody\r\n";
+    struct corpus_file file = {.data = text, .length = sizeof text - 1};
+    struct corpus corpus = {.file_count = 1, .files = &file};
+    struct letter letter = {.seed = 1, .user = 3, .file = 0};
+    struct letter_cursor cursor;
+    letter_fit(&letter, &corpus);
+    letter_begin(&cursor, &letter, &corpus);
+    message_length = letter_read(&cursor, message, sizeof message);
+    cr_assert_eq(look(3, message_length, true), EXAMINE_UNMARKED);
+}
