@@ -358,7 +358,14 @@ void pop_client_open(struct pop_client *client, enum work_kind kind, struct benc
 
 void pop_client_stop(struct pop_client *client)
 {
-    if (client->state == POP_ENDING && client->connected) {
+    static const char bye[] = "QUIT\r\n";
+    if (client->state == POP_READY) {
+        /* In order, and on_closed comes when the server has closed: the maildrop is free then, for
+         * whoever measures next. */
+        client->state = POP_ENDING;
+        (void)conn_write(&client->conn, bye, sizeof bye - 1); /* a failure ends the conn */
+        conn_finish(&client->conn);
+    } else if (client->state == POP_ENDING && client->connected) {
         conn_abort(&client->conn, STATUS_CANCELLED);
     } else {
         pop_client_fail(client, BENCH_ERROR_TIMEOUT);

@@ -82,7 +82,8 @@ void pop_client_open(struct pop_client *client, enum work_kind kind, struct benc
 /* Does the operation of a READY client. */
 void pop_client_work(struct pop_client *client, int64_t due_ns);
 
-/* Ends it at once; an operation under way counts as not ended in time. */
+/* Ends it: a READY one by QUIT, others at once; an operation under way counts as not ended in
+ * time. */
 void pop_client_stop(struct pop_client *client);
 
 #endif

@@ -79,8 +79,11 @@ class AgainstRestante(ServerCase):
     def test_pipelining_and_threads_change_nothing_but_speed(self):
         self.populate(3)
         for workload in ("leave-on-server", "download-delete", "login"):
-            one = self.load(workload, "--closed", "-c", 4, "-t", 2, "--pipeline", 8)
-            self.assert_clean(one)
+            for back_end in ("auto", "epoll"):
+                one = self.load(
+                    workload, "--closed", "-c", 4, "-t", 2, "--pipeline", 8, "--io", back_end
+                )
+                self.assert_clean(one)
 
     def test_tls_is_full_or_resumed_as_asked(self):
         port = self.server.address("pop3s")[1]
@@ -253,9 +256,9 @@ class AgainstTheFloor(unittest.TestCase):
             self.assertEqual(one["errors"], {}, workload)
 
     def test_more_than_the_generator_can_do_is_refused(self):
-        one = self.load(
-            "noop", "--rate", 3000000, "-c", 2, "--drain", 0.1, "--fail-if", "p99>100s", code=3
-        )
+        options = "-w noop --rate 3000000 -c 2 --warmup 0 --drain 0.1 --fail-if p99>100s"
+        target = "pop3://" + self.floor.address
+        one = run(*options.split(), "--target", target, code=3)["runs"][0]
         self.assertEqual(one["verdict"]["result"], "refused")
         self.assertTrue(one["generator"]["bottleneck"])
         self.assertTrue(one["generator"]["reasons"])

@@ -23,7 +23,7 @@ KINDS = {
     ),
     "asan": (
         ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_ndebug=false"],
-        PROGRAMS + ["restante-bench", "test-programs"],
+        PROGRAMS + ["test-programs"],
         {},
     ),
     "tsan": (
