@@ -63,7 +63,7 @@
 #define AUTH_HASH_NICE 10
 /* Verifications that may wait, for each thread: 22 s of yescrypt on a processor of its own, a fifth
  * of the AUTH_ANSWER_MAX_S that a login is waited for, as machines have other work; a much
- * longer queue would only promise what is not kept. Each takes about 6 KB of memory, 6 MB in all. */
+ * longer queue would only promise what is not kept. Each takes about 6 KB, 6 MB in all. */
 #define AUTH_HASH_QUEUE_PER_THREAD 1024
 
 #define AUTH_CACHE_SHARDS          64     /* locks; a power of two */
