@@ -73,14 +73,14 @@ static void scratch_path(const struct check *check, char out_path[VOLUME_PATH_MA
     (void)stpcpy(stpcpy(out_path, directory), "/index.check"); /* fits, see begin() */
 }
 
-static enum status remove_scratch(const struct check *check)
+static enum status remove_scratch(const struct check *check, struct error *out_error)
 {
     static const char *const names[] = {"data.mdb", "lock.mdb", "data.mdb.new"};
     char directory[VOLUME_PATH_MAX + 16], path[VOLUME_PATH_MAX + 32];
     scratch_path(check, directory);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)stpcpy(stpcpy(stpcpy(path, directory), "/"), names[i]); /* fits */
-        enum status status = disk_unlink(check->shadow.disk, path, check->out_error);
+        enum status status = disk_unlink(check->shadow.disk, path, out_error);
         if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
             return status;
         }
@@ -93,7 +93,7 @@ static enum status make_scratch(struct check *check)
 {
     char directory[VOLUME_PATH_MAX + 16];
     scratch_path(check, directory);
-    enum status status = remove_scratch(check);
+    enum status status = remove_scratch(check, check->out_error);
     if (status == STATUS_OK) {
         status = disk_mkdir(check->shadow.disk, directory, 0700, check->out_error);
     }
@@ -133,7 +133,7 @@ static enum status begin(struct check *check)
 static void end(struct check *check)
 {
     index_close(&check->shadow.index);
-    (void)!remove_scratch(check); /* the next start removes it, too */
+    (void)!remove_scratch(check, NULL); /* the next start removes it, too */
     replay_deinit(&check->replay);
     idset_deinit(&check->gone);
     idset_deinit(&check->missing);

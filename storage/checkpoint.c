@@ -2,8 +2,10 @@
 #include "storage/checkpoint.h"
 
 #include "io/log.h"
+#include "storage/ballast.h"
 #include "storage/delta.h"
 #include "storage/kv.h"
+#include "storage/space.h"
 #include "storage/volume.h"
 
 #include <pthread.h>
@@ -21,10 +23,12 @@ struct checkpoint {
     pthread_cond_t wake, done;
     uint64_t asked, answered;          /* rounds */
     const struct index_forget *forget; /* what the next round ends with; NULL: nothing */
-    bool stopping, failed, due;
+    bool stopping, stopped, due;
+    enum status failure; /* of the last round */
     struct checkpoint_numbers numbers;
     struct index_reader *reader; /* the thread's */
     int64_t readers_checked_ms;  /* the thread's */
+    bool was_full;               /* the thread's: the last round found no room */
     _Atomic bool map_low;
 };
 
@@ -47,6 +51,19 @@ static void report_failure(struct checkpoint *checkpoint, enum status status)
     atomic_store(&checkpoint->volume->read_only, true);
 }
 
+/* The disk is full: the events stay in memory and in the log, and the next round tries again. */
+static void report_full(struct checkpoint *checkpoint)
+{
+    if (!checkpoint->was_full) {
+        struct log_line line;
+        log_begin(&line, LOG_LEVEL_WARNING, "checkpoint_waits");
+        log_text(&line, "volume", checkpoint->volume->path);
+        log_text(&line, "text", "no room to write the index; nothing is lost, make room");
+        log_end(&line);
+    }
+    checkpoint->was_full = true;
+}
+
 static void look_at_map(struct checkpoint *checkpoint)
 {
     struct kv_numbers numbers;
@@ -64,6 +81,14 @@ static enum status read_state(struct checkpoint *checkpoint, struct index_state 
     return status;
 }
 
+/* A write that was cut short for lack of room comes back from LMDB as some I/O error. */
+static bool is_disk_full(struct volume *volume)
+{
+    uint64_t free_octets;
+    return disk_free_octets(volume->disk, volume->path, &free_octets, NULL) == STATUS_OK &&
+           free_octets < volume->config.space_reserve;
+}
+
 /* One transaction. `*out_more`: the delta had more than fits in one. */
 static enum status apply_prefix(struct checkpoint *checkpoint, bool *out_more)
 {
@@ -73,13 +98,17 @@ static enum status apply_prefix(struct checkpoint *checkpoint, bool *out_more)
     struct log_position position;
     struct index_state state;
     int64_t start_us = now_us();
+    bool is_low = atomic_load_explicit(&volume->space_low, memory_order_relaxed); /* advice */
+    size_t events_max = is_low ? STORAGE_CHECKPOINT_EVENTS_FULL : STORAGE_CHECKPOINT_EVENTS;
     *out_more = false;
-    enum status status =
-        delta_take(volume->delta, STORAGE_CHECKPOINT_EVENTS, &events, &count, &position);
+    enum status status = delta_take(volume->delta, events_max, &events, &count, &position);
     if (status != STATUS_OK || position.sequence == 0) {
         return status;
     }
     status = index_apply(volume->index, events, count, &position, 0);
+    if ((status == STATUS_NO_SPACE || status == STATUS_IO) && is_disk_full(volume)) {
+        return STATUS_NO_SPACE; /* nothing of it counts, and LMDB writes it all anew next time */
+    }
     if (status == STATUS_OK) {
         status = read_state(checkpoint, &state);
     }
@@ -133,11 +162,12 @@ static uint64_t wait_for_work(struct checkpoint *checkpoint, bool *out_stop,
     return round;
 }
 
-static void answer(struct checkpoint *checkpoint, uint64_t round, bool failed)
+static void answer(struct checkpoint *checkpoint, uint64_t round, enum status failure)
 {
     pthread_mutex_lock(&checkpoint->mutex);
     checkpoint->answered = round;
-    checkpoint->failed = failed;
+    checkpoint->failure = failure;
+    checkpoint->stopped = failure == STATUS_READ_ONLY;
     pthread_cond_broadcast(&checkpoint->done);
     pthread_mutex_unlock(&checkpoint->mutex);
 }
@@ -156,6 +186,13 @@ static void mark_clean(struct checkpoint *checkpoint)
     }
 }
 
+static enum status do_round(struct checkpoint *checkpoint, const struct index_forget *forget)
+{
+    enum status status = apply_all(checkpoint);
+    return status == STATUS_OK && forget != NULL ? index_forget(checkpoint->volume->index, forget)
+                                                 : status;
+}
+
 static void *run(void *owner)
 {
     struct checkpoint *checkpoint = owner;
@@ -165,20 +202,30 @@ static void *run(void *owner)
         uint64_t round = wait_for_work(checkpoint, &stop, &forget);
         /* After a failed sync of the log nothing is written to this disk any more. */
         bool read_only = atomic_load(&checkpoint->volume->read_only);
-        enum status status = read_only ? STATUS_READ_ONLY : apply_all(checkpoint);
-        if (status == STATUS_OK && forget != NULL) {
-            status = index_forget(checkpoint->volume->index, forget);
+        (void)space_check(checkpoint->volume); /* also while nobody delivers or expunges */
+        enum status status = read_only ? STATUS_READ_ONLY : do_round(checkpoint, forget);
+        while (status == STATUS_NO_SPACE && is_disk_full(checkpoint->volume) &&
+               ballast_release(checkpoint->volume->ballast)) {
+            status = do_round(checkpoint, forget);
+        }
+        if (status == STATUS_NO_SPACE && is_disk_full(checkpoint->volume)) {
+            report_full(checkpoint);
+            answer(checkpoint, round, status);
+            continue;
         }
         if (status != STATUS_OK) {
             if (!read_only) {
                 report_failure(checkpoint, status);
             }
-            answer(checkpoint, round, true);
+            answer(checkpoint, round, STATUS_READ_ONLY);
             return NULL;
         }
-        answer(checkpoint, round, false);
+        checkpoint->was_full = false;
+        answer(checkpoint, round, STATUS_OK);
     }
-    mark_clean(checkpoint);
+    if (!checkpoint->was_full) {
+        mark_clean(checkpoint);
+    }
     return NULL;
 }
 
@@ -259,10 +306,10 @@ static enum status ask(struct checkpoint *checkpoint, const struct index_forget 
     uint64_t round = ++checkpoint->asked;
     checkpoint->forget = forget != NULL ? forget : checkpoint->forget;
     pthread_cond_signal(&checkpoint->wake);
-    while (checkpoint->answered < round && !checkpoint->failed) {
+    while (checkpoint->answered < round && !checkpoint->stopped) {
         pthread_cond_wait(&checkpoint->done, &checkpoint->mutex);
     }
-    enum status status = checkpoint->failed ? STATUS_READ_ONLY : STATUS_OK;
+    enum status status = checkpoint->failure;
     pthread_mutex_unlock(&checkpoint->mutex);
     return status;
 }

@@ -5,8 +5,9 @@
  * transaction, together with the position reached, and only then lets the delta forget it. Woken by
  * time, by the number of events, or by octets of log.
  *
- * When a transaction fails it stops for good and makes the volume read-only: what LMDB holds then
- * is not known before the next start, which replays, or rebuilds.
+ * On a full disk it keeps what it has and tries again.
+ * When a transaction fails otherwise it stops for good and makes the volume read-only: what LMDB
+ * holds then is not known before the next start, which replays, or rebuilds.
  */
 #ifndef STORAGE_CHECKPOINT_H
 #define STORAGE_CHECKPOINT_H
@@ -29,6 +30,7 @@ MUST_CHECK enum status checkpoint_start(struct volume *volume, struct checkpoint
 void checkpoint_stop(struct checkpoint **checkpoint);
 
 /* Applies everything published before the call and waits for it. Any thread but a worker.
+ * STATUS_NO_SPACE: the disk is full, a later one may work;
  * STATUS_READ_ONLY: the checkpointer has stopped. */
 MUST_CHECK enum status checkpoint_now(struct checkpoint *checkpoint);
 

@@ -68,7 +68,9 @@ static int real_free_octets(struct disk *disk, const char *path, uint64_t *out_o
     if (statvfs(path, &found) != 0) {
         return -1;
     }
-    *out_octets = (uint64_t)found.f_bavail * found.f_frsize;
+    /* Root may use what a file system keeps back from everybody else. */
+    uint64_t blocks = geteuid() == 0 ? found.f_bfree : found.f_bavail;
+    *out_octets = blocks * found.f_frsize;
     return 0;
 }
 
@@ -335,6 +337,21 @@ enum status disk_file_size(int fd, uint64_t *out_size, struct error *out_error)
     }
     *out_size = (uint64_t)found.st_size;
     return STATUS_OK;
+}
+
+enum status disk_allocate(int fd, uint64_t size, struct error *out_error)
+{
+    int code;
+    do {
+        code = fallocate(fd, 0, 0, (off_t)size);
+    } while (code != 0 && errno == EINTR);
+    return code == 0 ? STATUS_OK : failed_fd(out_error, fd, 0, "cannot allocate");
+}
+
+enum status disk_resize(int fd, uint64_t size, struct error *out_error)
+{
+    return ftruncate(fd, (off_t)size) == 0 ? STATUS_OK
+                                           : failed_fd(out_error, fd, size, "cannot resize");
 }
 
 void disk_close(struct disk *disk, int *fd)

@@ -79,6 +79,11 @@ MUST_CHECK enum status disk_free_octets(struct disk *disk, const char *path, uin
 /* Asks the kernel to forget cached pages of the file, so that the next read comes from the disk. */
 void disk_drop_cache(int fd);
 MUST_CHECK enum status disk_file_size(int fd, uint64_t *out_size, struct error *out_error);
+/* Has the file occupy `size` octets of the disk, without writing them; STATUS_UNSUPPORTED where the
+ * file system cannot. */
+MUST_CHECK enum status disk_allocate(int fd, uint64_t size, struct error *out_error);
+/* Cuts or lengthens it. Never of a file that anybody is sent from. */
+MUST_CHECK enum status disk_resize(int fd, uint64_t size, struct error *out_error);
 /* Closes `*fd` unless it is -1, and makes it that. */
 void disk_close(struct disk *disk, int *fd);
 

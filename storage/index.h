@@ -56,7 +56,9 @@ enum index_apply_flag {
 /*
  * Applies events, ordered as delta_take gives them, together with the position they lead to, in one
  * durable transaction. Events that have been applied before change nothing. STATUS_NO_SPACE,
- * STATUS_CORRUPT, STATUS_IO, ...: nothing of it counts, and the index must not be applied to again.
+ * STATUS_CORRUPT, STATUS_IO, ...: nothing of it counts, and the index must not be
+ * applied to again, unless it was
+ * for a full disk.
  */
 MUST_CHECK enum status index_apply(struct index *index, const struct delta_event *const *events,
                                    size_t count, const struct log_position *position,

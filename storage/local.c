@@ -293,7 +293,9 @@ static enum status local_checkpoint(struct store *store, struct error *out_error
     enum status status = checkpoint_now(volume->checkpoint);
     return status == STATUS_OK
                ? status
-               : error_set(out_error, status, 0, volume->path, "the checkpointer has stopped");
+               : error_set(out_error, status, 0, volume->path,
+                           status == STATUS_NO_SPACE ? "no room to write the index: make room"
+                                                     : "the checkpointer has stopped");
 }
 
 static enum status local_compact(struct store *store, bool all, struct error *out_error)

@@ -2,6 +2,7 @@
 #include "storage/space.h"
 
 #include "io/log.h"
+#include "storage/ballast.h"
 #include "storage/volume.h"
 
 static void log_change(enum log_level level, const char *text, const struct volume *volume,
@@ -21,6 +22,14 @@ bool space_check(struct volume *volume)
     uint64_t free_octets, reserve = volume->config.space_reserve;
     if (disk_free_octets(volume->disk, volume->path, &free_octets, NULL) != STATUS_OK) {
         return false;
+    }
+    if (volume->ballast != NULL && free_octets < ballast_step(volume->ballast)) {
+        (void)ballast_release(volume->ballast); /* before a write fails; one that does asks again */
+        if (disk_free_octets(volume->disk, volume->path, &free_octets, NULL) != STATUS_OK) {
+            return true;
+        }
+    } else if (volume->ballast != NULL) {
+        ballast_restore(volume->ballast, free_octets);
     }
     /* Two limits, so that the answer does not flutter around one. Relaxed throughout: space_low is
      * advice to whoever is about to begin a delivery, and orders nothing. */

@@ -27,6 +27,7 @@ struct checkpoint;
 struct blob_thread;
 struct compact;
 struct segment_table;
+struct ballast;
 struct damaged;
 struct scrub;
 
@@ -72,6 +73,7 @@ struct volume {
     struct compact *compact;
     struct pins views;           /* of maildrops: blobs that one may fetch stay */
     struct pins reading;         /* the same, while they are being read: segments stay */
+    struct ballast *ballast;     /* room for expunges on a disk that others have filled */
     _Atomic uint64_t next_blob;  /* ids never reused: starts at the writer's first sequence */
     _Atomic uint64_t next_drop;  /* maildrop ids never reused: starts there likewise */
     _Atomic int64_t memory_left; /* octets for bodies held in memory */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting and ending what runs on a volume. The order of the threads is that of the mail: who is
  * asked by others is started before them and ended after them. */
+#include "storage/ballast.h"
 #include "storage/blob.h"
 #include "storage/checkpoint.h"
 #include "storage/compact.h"
@@ -8,6 +9,7 @@
 #include "storage/index.h"
 #include "storage/recover.h"
 #include "storage/scrub.h"
+#include "storage/space.h"
 #include "storage/volume.h"
 #include "storage/writer.h"
 
@@ -28,6 +30,11 @@ static enum status start_threads(struct volume *volume, const struct recovery *r
     if (status != STATUS_OK) {
         return error_set(out_error, status, 0, volume->path, "starting the volume");
     }
+    status = ballast_open(volume, &volume->ballast, out_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    (void)space_check(volume); /* takes the ballast when there is room */
     status = checkpoint_start(volume, &volume->checkpoint, out_error);
     if (status == STATUS_OK) {
         status = blob_thread_start(volume, &volume->blobs, out_error);
@@ -73,5 +80,6 @@ void volume_close(struct volume **volume)
     checkpoint_stop(&(*volume)->checkpoint);
     delta_destroy(&(*volume)->delta);
     index_close(&(*volume)->index);
+    ballast_close(&(*volume)->ballast);
     volume_release(volume);
 }

@@ -9,6 +9,7 @@
 #include "io/list.h"
 #include "io/log.h"
 #include "storage/ahead.h"
+#include "storage/ballast.h"
 #include "storage/delta.h"
 #include "storage/group.h"
 #include "storage/recheck.h"
@@ -210,6 +211,10 @@ static enum status change_segment(struct writer *writer)
     while (writer->next_state == NEXT_ASKED) {
         (void)post_wait(&writer->box, -1); /* without a time limit it ends with something there */
         receive(writer);
+        if (writer->next_state == NEXT_FAILED && writer->next.status == STATUS_NO_SPACE &&
+            ballast_release(writer->volume->ballast)) {
+            ask_next(writer);
+        }
     }
     bool failed = writer->next_state == NEXT_FAILED;
     writer->next_state = NEXT_NONE;
@@ -334,14 +339,34 @@ static enum status encode(struct writer *writer, struct delta_group *out_place)
     return STATUS_OK;
 }
 
+/* Writes the group. On a full disk what is kept for this is given up, step by step: the octets are
+ * the same and at the same place, and nothing has been synced or shown. */
+static enum status write_octets(struct writer *writer, struct error *out_error)
+{
+    struct volume *volume = writer->volume;
+    struct iovec *iov = writer->group.out.iov;
+    unsigned count = (unsigned)writer->group.out.count;
+    bool is_low = atomic_load_explicit(&volume->space_low, memory_order_relaxed);
+    struct iovec *kept = is_low ? malloc(count * sizeof *kept) : NULL; /* a write changes them */
+    if (kept != NULL) {
+        memcpy(kept, iov, count * sizeof *kept);
+    }
+    enum status status = disk_write(volume->disk, writer->fd, iov, count, writer->end, out_error);
+    while (status == STATUS_NO_SPACE && kept != NULL && ballast_release(volume->ballast)) {
+        memcpy(iov, kept, count * sizeof *kept);
+        status = disk_write(volume->disk, writer->fd, iov, count, writer->end, out_error);
+    }
+    free(kept);
+    return status;
+}
+
 /* Writes and syncs. What it returns is the group's answer, unless that is STATUS_OK. */
 static enum status make_durable(struct writer *writer)
 {
     struct disk *disk = writer->volume->disk;
     struct error error = {0};
     char path[SEGMENT_PATH_MAX];
-    enum status status = disk_write(disk, writer->fd, writer->group.out.iov,
-                                    (unsigned)writer->group.out.count, writer->end, &error);
+    enum status status = write_octets(writer, &error);
     if (status == STATUS_NO_SPACE) {
         return status; /* the next group is written over what there is of this one */
     }
