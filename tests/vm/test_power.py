@@ -23,7 +23,13 @@ CUTS = 200 if settings.LONG else 5
 CUTS_MIN, ENOUGH_S = 2, 45  # The short form makes fewer cuts on a slow machine.
 LIAR_CUTS_MAX = 25
 USERS = 4
-OPTIONS = ["store.checkpoint_interval=100ms", "store.segment_size=1M"]
+OPTIONS = [
+    # Everything that runs by itself, all the time: a cut finds it under way.
+    "store.checkpoint_interval=100ms",
+    "store.segment_size=1M",
+    "store.compact_interval=100ms",
+    "store.compact_live=90",
+]
 SIZES = [1, 5] + [50] * 6 + [500] * 6 + [5_000, 18_000]
 
 
