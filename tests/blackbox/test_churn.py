@@ -103,8 +103,8 @@ class Churn(unittest.TestCase):
         found = self.server.cli_json("stat")
         print(
             f"# churn: {delivered} messages through {USERS} maildrops in {ROUNDS} rounds, "
-            f"{found['reclaimed_segments']} segments and {found['reclaimed_blobs']} blobs unlinked, "
-            f"at most {largest:.2f} of the bound at the end of a round"
+            f"{found['reclaimed_segments']} segments, {found['reclaimed_blobs']} blobs unlinked, at most "
+            f"{largest:.2f} of the bound at the end of a round"
         )
         self.assertGreater(found["reclaimed_segments"], ROUNDS // 2)
         self.assertGreater(found["reclaimed_blobs"], ROUNDS // 2)
