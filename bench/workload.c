@@ -32,9 +32,10 @@ static const struct work_kind_info kinds[WORK_KIND_COUNT] = {
  * the inbox every 10 s, a login every minute, all clients keep their mail. Its deliveries to a spam
  * folder are left out, since POP3 does not show one.
  *
- * specmail2001-like: SPECmail2001 Architecture White Paper 1.00, sections 4.2.3 and 6,
- * https://spec.org/mail2001/docs/architecturewhitepaper-v1.00: for 100,000 users 8.33 messages a
- * second from local users (10 % of them to local ones) and 7.50 from outside, 4.17 initial POP
+ * specmail2001-like: rates as others quote them from the Architecture White Paper 1.00 of
+ * SPECmail2001, https://spec.org/mail2001/docs/architecturewhitepaper-v1.00, of which only the
+ * beginning could be read here; so are the limits of its verdict. For 100,000 users 8.33 messages
+ * a second from local users (10 % of them to local ones) and 7.50 from outside, 4.17 initial POP
  * checks and 12.50 repeated ones; runs at 80, 100 and 120 %; 95 % of responses within 5 s,
  * deliveries within 60 s. Repeated checks come soon after the first and find, as a rule, nothing.
  * The white paper's remote server, modem speeds and message sizes are not here: a result is not a
