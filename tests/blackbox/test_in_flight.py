@@ -41,6 +41,7 @@ class InFlight(unittest.TestCase):
 
     def test_a_client_that_does_not_read_gets_every_octet_of_what_was_compacted(self):
         reader, other = self.server.new_user(), self.server.new_user()
+        self.server.cli("checkpoint")  # which is what `stat` counts
         before = self.server.cli_json("stat")["messages"]
         # The large ones are sent from files, one of them from a file of its own.
         contents = [message(number) for number in range(COUNT)] + [message(COUNT, 1 << 21)]

@@ -92,6 +92,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="restante-tests-"))
+    folder.chmod(0o711)  # a server that becomes another user has to reach its own folder in it
     os.environ.update(
         TMPDIR=str(folder),
         RESTANTE_SEED=str(options.seed),
