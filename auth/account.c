@@ -128,6 +128,9 @@ const struct secret_key *account_db_secret(const struct account_db *db)
     return &db->secret;
 }
 
+static const char *const table_names[TABLES + 1] = {"accounts", "masters", "domains", "aliases",
+                                                    "drops",    "meta",    NULL};
+
 /* A table that an older program has not made is made now: it knew nothing to put there. */
 static enum status open_tables(struct account_db *db, struct error *out_error)
 {
@@ -158,8 +161,11 @@ enum status account_db_open(const char *path, struct account_db **out_db, struct
         return error_set(out_error, STATUS_NO_MEMORY, 0, path, "opening the accounts");
     }
     (void)snprintf(db->path, sizeof db->path, "%s", path); /* cut to fit: for messages only */
-    const struct kv_config config = {
-        .path = path, .map_size = AUTH_ACCOUNTS_MAP, .tables_max = TABLES, .mode = 0600};
+    const struct kv_config config = {.path = path,
+                                     .map_size = AUTH_ACCOUNTS_MAP,
+                                     .tables_max = TABLES,
+                                     .mode = 0600,
+                                     .tables = table_names};
     enum status status = kv_open(&config, &db->kv, out_error);
     if (status == STATUS_OK) {
         status = open_tables(db, out_error);

@@ -390,8 +390,11 @@ static enum status compare_all(struct check *check, int fd)
 {
     struct compare compare = {.check = check};
     struct kv_check_result found = {0};
-    struct kv_check_request request = {
-        .fd = fd, .is_sound = pair_is_sound, .may_read = may_read, .owner = &compare};
+    struct kv_check_request request = {.fd = fd,
+                                       .is_sound = pair_is_sound,
+                                       .may_read = may_read,
+                                       .tables = index_table_names,
+                                       .owner = &compare};
     enum status status = look(check, &request, &found);
     if (status == STATUS_OK && found.damaged > 0) {
         report_file(check, &found);

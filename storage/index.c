@@ -91,7 +91,8 @@ enum status index_open(const struct index_config *config, struct index **out_ind
                            .tables_max = INDEX_TABLES_MAX,
                            .mode = 0600,
                            .scratch = config->scratch,
-                           .is_sound = index_pair_is_sound};
+                           .is_sound = index_pair_is_sound,
+                           .tables = index_table_names};
     enum status status = kv_open(&kv, &index->kv, out_error);
     if (status == STATUS_OK) {
         status = open_tables(index, out_error);

@@ -177,6 +177,9 @@ enum status index_decode_state(struct kv_bytes value, struct index_state *out_st
     return STATUS_OK;
 }
 
+const char *const index_table_names[] = {"meta",  "messages", "drops",      "segments", "blobs",
+                                         "uidls", "removed",  "tombstones", NULL};
+
 bool index_pair_is_sound(const char *table, struct kv_bytes key, struct kv_bytes value)
 {
     struct message_entry entry;

@@ -64,6 +64,9 @@ MUST_CHECK enum status index_decode_file(struct kv_bytes value, struct index_fil
 void index_encode_state(const struct index_state *state, uint8_t out[INDEX_STATE_SIZE]);
 MUST_CHECK enum status index_decode_state(struct kv_bytes value, struct index_state *out_state);
 
+/* The names of the index's tables, up to NULL. */
+extern const char *const index_table_names[];
+
 /* Whether a pair, as it lies in the file, is one that this version writes: what can be told from
  * its own checks. Pure. */
 bool index_pair_is_sound(const char *table, struct kv_bytes key, struct kv_bytes value);

@@ -100,8 +100,10 @@ static bool is_sound(void *owner, const char *table, struct kv_bytes key, struct
 static enum status check_file(const struct kv_config *config, const char *path,
                               struct error *out_error)
 {
-    struct kv_check_request request = {
-        .fd = -1, .is_sound = is_sound, .owner = (void *)(uintptr_t)config};
+    struct kv_check_request request = {.fd = -1,
+                                       .is_sound = is_sound,
+                                       .tables = config->tables,
+                                       .owner = (void *)(uintptr_t)config};
     struct kv_check_result result = {0};
     uint64_t size = 0;
     enum status status = disk_open(disk_real(), path, O_RDONLY, 0, &request.fd, out_error);

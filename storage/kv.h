@@ -46,6 +46,8 @@ struct kv_config {
     /* Whether a pair in the file is what its owner would have written; asked for each at opening.
      * NULL: only pages and checks are looked at. */
     bool (*is_sound)(const char *table, struct kv_bytes key, struct kv_bytes value);
+    /* The names its tables may have, up to NULL, which outlive the kv. NULL: any. */
+    const char *const *tables;
 };
 #define KV_READERS_DEFAULT 512
 

@@ -373,6 +373,15 @@ static enum status check_leaf_node(struct check *check, uint64_t page, const str
 static enum status check_tree(struct check *check, const struct tree *tree, uint64_t parent,
                               bool is_main, uint8_t *pages);
 
+static bool is_known(const struct kv_check_request *request, const char *name)
+{
+    bool known = request->tables == NULL;
+    for (size_t i = 0; !known && request->tables[i] != NULL; i++) {
+        known = strcmp(request->tables[i], name) == 0;
+    }
+    return known;
+}
+
 /* A table, by its row in the main tree. */
 static enum status check_table(struct check *check, uint64_t page, const struct node *node)
 {
@@ -384,6 +393,10 @@ static enum status check_table(struct check *check, uint64_t page, const struct 
     memcpy(name, node->key, node->key_length);
     name[node->key_length] = '\0';
     decode_tree(node->key + node->key_length, &tree);
+    if (!is_known(check->request, name)) {
+        damaged(check, page, "a table has a name it cannot have");
+        return STATUS_OK;
+    }
     if (check->request->table != NULL && strcmp(name, check->request->table) != 0) {
         return STATUS_OK;
     }

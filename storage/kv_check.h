@@ -22,6 +22,9 @@ struct kv_check_request {
     uint64_t transaction; /* the snapshot to look at, which must stay one; or KV_CHECK_ALL */
     bool branches_only;   /* leaves are not read: about a hundredth of the work */
     const char *table;    /* only this one is looked at; NULL: all, and what is free */
+    /* The names a table may have, up to NULL: any other is damage, for the table that had the right
+     * name is not to be found any more. NULL: any. */
+    const char *const *tables;
     /* Whether a pair of a table is what its owner would write; NULL: any pair is. Asked for all
      * pairs on sound pages: tables in the order of their names, keys ascending. */
     bool (*is_sound)(void *owner, const char *table, struct kv_bytes key, struct kv_bytes value);

@@ -239,7 +239,8 @@ static bool pair_is_sound(void *owner, const char *table, struct kv_bytes key,
 static enum status walk(struct run *run, int fd)
 {
     struct kv_check_result found = {0};
-    struct kv_check_request request = {.fd = fd, .is_sound = pair_is_sound, .owner = run};
+    struct kv_check_request request = {
+        .fd = fd, .is_sound = pair_is_sound, .tables = index_table_names, .owner = run};
     enum status status = kv_check(&request, &found, NULL);
     if (status == STATUS_OK) {
         run->salvage->whole = found.damaged == 0;

@@ -333,8 +333,10 @@ static bool may_read(void *owner, uint64_t octets)
 
 static void scrub_index(struct scrub *scrub)
 {
-    struct kv_check_request request = {
-        .is_sound = pair_is_sound, .may_read = may_read, .owner = scrub};
+    struct kv_check_request request = {.is_sound = pair_is_sound,
+                                       .may_read = may_read,
+                                       .tables = index_table_names,
+                                       .owner = scrub};
     struct kv_check_result found = {0};
     if (kv_check_open(scrub->volume->index->kv, &request, &found, NULL) != STATUS_OK) {
         return; /* ended, or no memory: the next pass looks again */

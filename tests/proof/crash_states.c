@@ -25,7 +25,7 @@
 #define RUN_LIMIT_S 900 /* a run that takes longer hangs */
 
 #ifdef __SANITIZE_ADDRESS__
-#define STATES_SHORT 400 /* states tried when nobody asks for more */
+#define STATES_SHORT 150 /* states tried when nobody asks for more */
 #else
 #define STATES_SHORT 2000
 #endif

@@ -354,7 +354,7 @@ static void hear_reply(struct sim_client *client, const struct expected *expecte
     switch (expected->kind) {
     case REPLY_PASS:
         client->is_in = ok;
-        if (!ok && memcmp(text, "-ERR [IN-USE]", 13) != 0) {
+        if (!ok && (length < 13 || memcmp(text, "-ERR [IN-USE]", 13) != 0)) {
             broken(client, "not let in", text, length);
         }
         break;

@@ -108,11 +108,15 @@ static bool pair_is_sound(void *owner, const char *table, struct kv_bytes key,
     return kv_pair_is_sound(key, value);
 }
 
+static const char *const names[] = {"checked", "second", NULL};
+
 static struct kv_check_result check_file(bool branches_only)
 {
     struct kv_check_result result = {0};
-    struct kv_check_request request = {
-        .fd = open(file, O_RDONLY), .is_sound = pair_is_sound, .branches_only = branches_only};
+    struct kv_check_request request = {.fd = open(file, O_RDONLY),
+                                       .is_sound = pair_is_sound,
+                                       .tables = names,
+                                       .branches_only = branches_only};
     cr_assert_eq(kv_check(&request, &result, NULL), STATUS_OK);
     close(request.fd);
     return result;
@@ -173,6 +177,22 @@ Test(kv_check, a_snapshot_is_checked_while_others_write)
 static bool refuse(void *owner, uint64_t octets)
 {
     return false;
+}
+
+/* Opened by its right name, such a table would be a new one, and empty. */
+Test(kv_check, a_flipped_bit_in_the_name_of_a_table_is_found)
+{
+    take_image();
+    unsigned found = 0;
+    for (size_t at = 2 * 4096; at + 6 < image_size; at++) {
+        if (memcmp(image + at, "second", 6) == 0) {
+            image[at] ^= 1;
+            write_image();
+            found += check_file(true).damaged > 0;
+            image[at] ^= 1;
+        }
+    }
+    cr_assert_gt(found, 0);
 }
 
 Test(kv_check, stops_when_it_is_told_to)

@@ -98,7 +98,7 @@ static bool check_range(struct own_fetch *own)
 }
 
 /* Puts the message's segment out of the page cache; false where the file system does not let us. */
-static bool make_cold(void)
+static bool make_cold(uint64_t length)
 {
     struct volume *volume = fixture_volume(&fixture);
     struct segment *segment = NULL;
@@ -106,7 +106,7 @@ static bool make_cold(void)
     cr_assert_eq(segment_get(volume->segments, id, &segment, NULL), STATUS_OK);
     fsync(segment->fd);
     disk_drop_cache(segment->fd);
-    bool cold = !disk_range_warm(segment->fd, 0, 100);
+    bool cold = !disk_range_warm(segment->fd, 0, length);
     segment_release(segment);
     return cold;
 }
@@ -144,7 +144,7 @@ Test(local_fetch, a_cold_small_message_is_read_by_the_loop_and_verified)
     uint8_t buffer[STORE_INLINE_MAX];
     deliver(640);
     struct view *view = fixture_view_ok(&fixture, drop);
-    bool cold = make_cold();
+    bool cold = make_cold(100);
     cr_assert_eq(fetch(&own, view, 64, 128, buffer, &pending), STATUS_OK);
     cr_assert_eq(pending, cold);
     cr_assert_eq(own.fetch.range.kind, cold ? STORE_RANGE_MEMORY : STORE_RANGE_BUFFER);
@@ -170,7 +170,7 @@ Test(local_fetch, a_cold_large_message_is_read_whole_and_verified)
     bool pending;
     deliver(LARGE);
     struct view *view = fixture_view_ok(&fixture, drop);
-    bool cold = make_cold();
+    bool cold = make_cold(LARGE);
     cr_assert_eq(fetch(&own, view, 0, wire_length(view), NULL, &pending), STATUS_OK);
     cr_assert_eq(pending, cold);
     own.fetch.range.length = LARGE; /* without line end and terminator, which `text` has not */
@@ -191,7 +191,7 @@ Test(local_fetch, a_part_of_a_large_message_comes_as_memory)
     cr_assert_eq(fetch(&own, view, 5000, sizeof buffer, NULL, &pending), STATUS_OK);
     cr_assert_eq(own.fetch.range.kind, STORE_RANGE_MEMORY);
     cr_assert(check_range(&own));
-    (void)make_cold();
+    (void)make_cold(LARGE);
     cr_assert_eq(fetch(&own, view, 70000, 1000, buffer, &pending), STATUS_OK);
     cr_assert_neq(own.fetch.range.kind, STORE_RANGE_EXTENT);
     cr_assert(check_range(&own));
@@ -224,7 +224,7 @@ Test(local_fetch, a_pending_one_can_be_given_up_and_keeps_the_view_alive)
 {
     deliver(LARGE);
     struct view *view = fixture_view_ok(&fixture, drop);
-    if (!make_cold()) {
+    if (!make_cold(LARGE)) {
         store_view_close(&view);
         return; /* this file system keeps everything in memory */
     }
@@ -261,7 +261,7 @@ Test(local_fetch, a_damaged_message_is_corrupt_and_the_next_is_not)
     close(fd);
     cr_assert_eq(fetch(&own, view, 0, 640, buffer, &pending), STATUS_CORRUPT);
     cr_assert_eq(fetch(&own, view, 0, 50, buffer, &pending), STATUS_CORRUPT); /* also in part */
-    (void)make_cold();
+    (void)make_cold(LARGE);
     cr_assert_eq(fetch(&own, view, 0, 640, buffer, &pending), STATUS_CORRUPT);
     own.fetch.index = 1;
     enum status status = store_fetch(&own.fetch);
