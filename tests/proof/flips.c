@@ -30,7 +30,7 @@
 #define ROUNDS_LONG 20000
 #define FLIPS_MAX   6 /* bits of one round */
 /* About one round in 3,000 makes a rebuild miss messages without a word: known, and open. The short
- * form forgives one, so that a run of the suite does not depend on chance; the long one does not. */
+ * form forgives one, so that the suite does not depend on chance; the long one does not. */
 #define FORGIVEN_SHORT 1
 #define FILES_MAX      256 /* that bits may flip in */
 #define MESSAGES_MAX   4096
