@@ -17,6 +17,7 @@ struct ballast {
     uint64_t size; /* what it should be, octets; 0: none */
     pthread_mutex_t mutex;
     int fd;
+    bool cannot; /* this file system allocates nothing: not asked again */
     uint64_t held;
 };
 
@@ -109,11 +110,15 @@ void ballast_restore(struct ballast *ballast, uint64_t free_octets)
 {
     (void)pthread_mutex_lock(&ballast->mutex);
     uint64_t wanted = ballast->volume->config.space_reserve + 2 * ballast->size;
-    if (ballast->held < ballast->size && free_octets > wanted) {
-        if (disk_allocate(ballast->fd, ballast->size, NULL) == STATUS_OK) {
+    if (!ballast->cannot && ballast->held < ballast->size && free_octets > wanted) {
+        enum status status = disk_allocate(ballast->fd, ballast->size, NULL);
+        if (status == STATUS_OK) {
             ballast->held = ballast->size;
         } else {
-            ballast->size = 0; /* this file system cannot: not asked again */
+            /* Somebody was faster, and has the room now: tried again when there is some. What was
+             * taken before the end came is not counted, and so given back. */
+            (void)disk_resize(ballast->fd, ballast->held, NULL);
+            ballast->cannot = status == STATUS_UNSUPPORTED || status == STATUS_INVALID;
         }
     }
     (void)pthread_mutex_unlock(&ballast->mutex);

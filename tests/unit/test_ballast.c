@@ -4,6 +4,8 @@
 #include "storage/ballast.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static struct fixture fixture;
@@ -52,6 +54,33 @@ Test(ballast, is_given_up_in_steps_and_taken_back_when_there_is_room)
     ballast_restore(ballast, UINT64_MAX);
     cr_assert_eq(ballast_held(ballast), BALLAST_MAX);
     cr_assert_geq(on_disk(), BALLAST_MAX);
+}
+
+static void limit_files(rlim_t octets)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = octets;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Between the question how much is free and the allocation somebody else may take it. */
+Test(ballast, what_cannot_be_taken_back_now_is_taken_back_later_and_what_is_left_still_serves)
+{
+    struct ballast *ballast = volume->ballast;
+    struct rlimit before;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cr_assert(ballast_release(ballast));
+    uint64_t held = ballast_held(ballast);
+    limit_files(held);
+    ballast_restore(ballast, UINT64_MAX);
+    limit_files(before.rlim_cur);
+    cr_assert_eq(ballast_held(ballast), held);
+    cr_assert(ballast_release(ballast));
+    cr_assert_lt(ballast_held(ballast), held);
+    ballast_restore(ballast, UINT64_MAX);
+    cr_assert_eq(ballast_held(ballast), BALLAST_MAX);
 }
 
 Test(ballast, what_is_left_of_it_is_known_after_a_restart)
