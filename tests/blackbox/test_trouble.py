@@ -3,23 +3,19 @@
 refused, what goes on, and that the text names the cure.
 """
 
-import errno
 import json
 import os
-import pathlib
 import subprocess
 import tempfile
-import unittest
 import urllib.request
 
 from harness import settings
 from harness.case import ServerCase
 from harness.lmtp import Lmtp
+from harness.mount import MIB, Mount, write_until_full
 from harness.pop3 import Pop3
 from harness.server import Server, ServerFailed
 from harness.wire import until
-
-KIB = 1024
 
 
 def flip(path, offset):
@@ -29,38 +25,6 @@ def flip(path, offset):
         octet = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([octet ^ 4]))
-
-
-class Mount:
-    """A small file system of its own, or a reason why there is none."""
-
-    def __init__(self, kind, size):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="restante-mount-"))
-        self.place = self.folder / "mnt"
-        self.place.mkdir()
-        image = self.folder / "image"
-        if kind == "tmpfs":
-            command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(self.place)]
-        else:
-            with open(image, "wb") as file:
-                file.truncate(size)
-            made = subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, check=False)
-            if made.returncode != 0:
-                raise unittest.SkipTest("no mkfs.ext4")
-            command = ["mount", "-o", "loop", str(image), str(self.place)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise unittest.SkipTest(f"this machine allows no mount: {done.stderr.strip()}")
-
-    def read_only(self, on):
-        how = "ro" if on else "rw"
-        subprocess.run(["mount", "-o", f"remount,{how}", str(self.place)], check=True)
-
-    def clean(self):
-        subprocess.run(["umount", "-l", str(self.place)], check=False)
-        (self.folder / "image").unlink(missing_ok=True)
-        self.place.rmdir()
-        self.folder.rmdir()
 
 
 class Trouble(ServerCase):
@@ -292,10 +256,9 @@ class Trouble(ServerCase):
     # Disks.
 
     def test_a_read_only_file_system_is_refused_and_can_be_checked(self):
-        mount = Mount("tmpfs", 64 * KIB * KIB)
+        mount = Mount("tmpfs", 64 * MIB)
         self.addCleanup(mount.clean)
-        folder = mount.place / "store"
-        folder.mkdir()
+        folder = mount.store_folder()
         server, _ = self.store(folder=folder)
         server.stop()
         server._log_path = mount.folder / "server.log"
@@ -312,22 +275,14 @@ class Trouble(ServerCase):
         server.stop()
 
     def fill(self, path):
-        """Writes a file until the disk is full to the last block."""
         file = open(path, "wb", buffering=0)
-        for size in (1024 * KIB, 4 * KIB, 512):
-            try:
-                while True:
-                    file.write(b"\0" * size)
-            except OSError as failure:
-                self.assertEqual(failure.errno, errno.ENOSPC)
-        os.fsync(file.fileno())
+        write_until_full(file)
         return file
 
     def test_on_a_disk_full_to_the_last_block_mail_is_read_and_deleted_and_taken_again_later(self):
-        mount = Mount("ext4", 64 * KIB * KIB)
+        mount = Mount("ext4", 64 * MIB)
         self.addCleanup(mount.clean)
-        folder = mount.place / "store"
-        folder.mkdir()
+        folder = mount.store_folder()
         server, user = self.store(
             folder=folder, options=("store.map_size=64M", "store.checkpoint_interval=100ms")
         )

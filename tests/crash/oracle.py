@@ -38,6 +38,11 @@ class Oracle:
             if self.states[number] == SENT:
                 self.states[number] = THERE
 
+    def refused(self, number):
+        """The server has said that it did not take the message."""
+        with self.lock:
+            self.states[number] = GONE
+
     def deleting(self, numbers):
         """QUIT is about to be sent for these."""
         with self.lock:
@@ -49,6 +54,12 @@ class Oracle:
             self.removed += len(numbers)
             for number in numbers:
                 self.states[number] = GONE
+
+    def kept(self, numbers):
+        """The server has said that it removed none of them."""
+        with self.lock:
+            for number in numbers:
+                self.states[number] = THERE
 
     def expected(self, states):
         with self.lock:

@@ -57,7 +57,9 @@ def all_jobs(work, slots, long):
     for io in BACK_ENDS:
         jobs.append(python_job(f"asan-blackbox-{io}", "blackbox", work, "asan", io, limit_s=400))
     for io in BACK_ENDS:
-        jobs.append(python_job(f"blackbox-{io}", "blackbox", work, io=io))
+        # The long forms once: they are about the store, not about how octets come and go.
+        is_long = long and io == "io_uring"
+        jobs.append(python_job(f"blackbox-{io}", "blackbox", work, io=io, long=is_long))
     jobs += [
         python_job("crash", "crash", work, long=long),
         Job(

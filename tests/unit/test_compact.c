@@ -3,12 +3,36 @@
 #include "tests/unit/compact_fixture.h"
 
 #include "storage/compact.h"
+#include "storage/compact_plan.h"
+#include "storage/disk.h"
+
+#include <stdatomic.h>
 
 static struct fixture fixture;
 static uint64_t drop;
 
+/* --- a disk that says itself how much of it is free --- */
+
+static _Atomic uint64_t free_octets = UINT64_MAX;
+static struct disk_ops sized_ops;
+
+static int tell_free_octets(struct disk *disk, const char *path, uint64_t *out_octets)
+{
+    *out_octets = free_octets;
+    return 0;
+}
+
+/* Before anything is started. */
+static void size_the_disk(void)
+{
+    sized_ops = *disk_real()->ops;
+    sized_ops.free_octets = tell_free_octets;
+    disk_real()->ops = &sized_ops;
+}
+
 static void start(void)
 {
+    size_the_disk();
     small_start(&fixture);
     drop = fixture_create(&fixture, "u@localhost");
 }
@@ -246,6 +270,93 @@ Test(compact, an_index_older_than_the_log_is_rebuilt)
     fixture_open(&fixture);
     expect_same(&fixture, drop, expected, "with the old index");
     free(expected);
+}
+
+/* --- on a full disk --- */
+
+static bool go_on(void *owner, uint64_t octets)
+{
+    return true;
+}
+
+/* What copying a segment, the oldest, takes. */
+static uint64_t needed_of(uint32_t segment, uint64_t *out_size)
+{
+    struct compact_look look = {.volume = fixture_volume(&fixture)};
+    struct compact_pacer pacer = {.pace = go_on};
+    struct compact_plan plan;
+    fixture_checkpoint(&fixture);
+    cr_assert_eq(index_reader_create(look.volume->index, &look.reader), STATUS_OK);
+    cr_assert_eq(compact_plan_make(&look, segment, 0, &pacer, &plan, NULL), STATUS_OK);
+    index_reader_destroy(&look.reader);
+    compact_look_deinit(&look);
+    *out_size = plan.size;
+    return compact_plan_needed(&plan);
+}
+
+static uint64_t reserve(void)
+{
+    return fixture_volume(&fixture)->config.space_reserve;
+}
+
+/* Compaction with so much room: whether it was refused for want of more. */
+static bool is_refused_with(uint64_t octets, bool all)
+{
+    free_octets = octets;
+    enum status status = store_compact(fixture.store, all, NULL);
+    free_octets = UINT64_MAX;
+    cr_assert(status == STATUS_OK || status == STATUS_NO_SPACE, "%s", status_name(status));
+    return status == STATUS_NO_SPACE;
+}
+
+Test(compact, on_a_full_disk_a_copy_that_frees_enough_may_use_the_reserve_but_for_a_quarter)
+{
+    uint64_t size;
+    uint32_t first = current_segment(&fixture);
+    fill_segment(&fixture, drop);
+    expunge_from(&fixture, drop, 2);
+    uint64_t needed = needed_of(first, &size);
+    cr_assert_gt(needed, 0);
+    cr_assert_lt(needed, size / 2);
+    cr_assert(is_refused_with(needed + reserve() / 4 - 1, false));
+    cr_assert(segment_is_there(&fixture, first));
+    cr_assert_eq(numbers_of(&fixture).copied_octets, 0);
+    cr_assert_not(is_refused_with(needed + reserve() / 4, false));
+    cr_assert_not(segment_is_there(&fixture, first));
+    cr_assert_eq(fixture_count(&fixture, drop), 2);
+}
+
+Test(compact, on_a_full_disk_a_copy_that_frees_little_leaves_the_whole_reserve)
+{
+    char text[3000];
+    uint64_t size;
+    uint32_t first = current_segment(&fixture);
+    int length = snprintf(text, sizeof text, "Subject: x\r\n\r\n%02800u\r\n", 0u);
+    cr_assert(length > 0 && (size_t)length < sizeof text);
+    while (current_segment(&fixture) == first) {
+        fixture_deliver(&fixture, drop, text);
+    }
+    uint64_t needed = needed_of(first, &size);
+    cr_assert_gt(needed, size - size / 10);
+    cr_assert(is_refused_with(needed + reserve() - 1, true));
+    cr_assert(segment_is_there(&fixture, first));
+    cr_assert_not(is_refused_with(needed + reserve(), true));
+    cr_assert_not(segment_is_there(&fixture, first));
+}
+
+Test(compact, on_a_disk_without_any_room_a_segment_that_nothing_refers_to_goes)
+{
+    uint64_t size;
+    fixture_close(&fixture); /* so that the maildrop's name stands in an older segment */
+    fixture_open(&fixture);
+    fill_segment(&fixture, drop);
+    uint32_t dead = current_segment(&fixture);
+    fill_segment(&fixture, drop);
+    expunge_from(&fixture, drop, 0);
+    (void)needed_of(dead, &size);
+    cr_assert(is_refused_with(0, false)); /* the first one's record of the maildrop */
+    cr_assert(is_refused_with(0, false));
+    cr_assert_not(segment_is_there(&fixture, dead));
 }
 
 Test(compact, looks_by_itself)
