@@ -116,8 +116,9 @@ void ballast_restore(struct ballast *ballast, uint64_t free_octets)
             ballast->held = ballast->size;
         } else {
             /* Somebody was faster, and has the room now: tried again when there is some. What was
-             * taken before the end came is not counted, and so given back. */
-            (void)disk_resize(ballast->fd, ballast->held, NULL);
+             * taken before the end came is given back, or else counted. */
+            bool is_back = disk_resize(ballast->fd, ballast->held, NULL) == STATUS_OK;
+            ballast->held = is_back ? ballast->held : ballast->size;
             ballast->cannot = status == STATUS_UNSUPPORTED || status == STATUS_INVALID;
         }
     }
