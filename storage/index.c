@@ -400,7 +400,8 @@ enum status index_free_blobs(struct index_reader *reader, uint64_t **out_ids, si
 
 uint64_t index_freed_blobs(const struct index *index)
 {
-    return atomic_load_explicit(&index->freed_blobs, memory_order_relaxed); /* a hint */
+    return atomic_load_explicit(&index->freed_blobs,
+                                memory_order_acquire); /* pairs with index_apply */
 }
 
 enum status index_drops(struct index_reader *reader, uint64_t after, uint64_t *out_ids,

@@ -139,7 +139,8 @@ MUST_CHECK enum status index_retired_segments(struct index_reader *reader, uint6
 /* The ids of blobs that nothing refers to any more, likewise. */
 MUST_CHECK enum status index_free_blobs(struct index_reader *reader, uint64_t **out_ids,
                                         size_t *out_count);
-/* How many blobs have lost their last reference since the index was opened; any thread. */
+/* How many blobs have lost their last reference since the index was opened; any thread. Those that
+ * it counts are free in every snapshot that is begun afterwards. */
 uint64_t index_freed_blobs(const struct index *index);
 /* Up to `count` maildrop ids above `after`, ascending: for walks over everything. */
 MUST_CHECK enum status index_drops(struct index_reader *reader, uint64_t after, uint64_t *out_ids,

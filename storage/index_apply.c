@@ -35,6 +35,7 @@ struct apply {
     unsigned flags;
     struct index_state state;
     struct tally segments, blobs;
+    uint64_t freed_blobs;
     /* The maildrop whose events are being applied. */
     uint64_t maildrop;
     enum { DROP_NONE, DROP_UNKNOWN, DROP_REMOVED, DROP_THERE } drop_state;
@@ -119,8 +120,7 @@ static enum status write_tally_item(struct apply *apply, unsigned table,
                       ? 0
                       : file.octets + (uint64_t)item->octets;
     if (file.references == 0 && table == apply->index->tables.blobs) {
-        /* Relaxed: it only says that a look is worth while. */
-        atomic_fetch_add_explicit(&apply->index->freed_blobs, 1, memory_order_relaxed);
+        apply->freed_blobs++;
     }
     index_encode_file(&file, data);
     return kv_put(apply->txn, table, bytes_of(key, sizeof key), bytes_of(data, sizeof data));
@@ -503,6 +503,10 @@ enum status index_apply(struct index *index, const struct delta_event *const *ev
     }
     if (status == STATUS_OK) {
         status = kv_commit(&apply.txn);
+    }
+    if (status == STATUS_OK) {
+        /* Not before: whoever sees the count must find the blobs. Pairs with index_freed_blobs. */
+        atomic_fetch_add_explicit(&index->freed_blobs, apply.freed_blobs, memory_order_release);
     }
     kv_abort(&apply.txn);
     free(apply.segments.items);

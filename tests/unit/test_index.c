@@ -433,25 +433,49 @@ Test(index, remembers_retired_segments)
     free(ids);
 }
 
-Test(index, more_references_gone_than_came_is_damage)
+static void put_file(unsigned table, uint64_t id, uint64_t references)
 {
-    add(7, 10, 2, 0, "");
     struct kv_txn *txn = NULL;
-    uint8_t key[8], data[INDEX_FILE_SIZE];
-    struct index_file file = {0};
-    index_put_id(key, 2);
+    uint8_t key[INDEX_ID_KEY_SIZE], data[INDEX_FILE_SIZE];
+    struct index_file file = {.references = references};
+    index_put_id(key, id);
     index_encode_file(&file, data);
     cr_assert_eq(kv_begin_write(idx->kv, &txn), STATUS_OK);
-    cr_assert_eq(kv_put(txn, idx->tables.segments, (struct kv_bytes){key, 8},
+    cr_assert_eq(kv_put(txn, table, (struct kv_bytes){key, sizeof key},
                         (struct kv_bytes){data, sizeof data}),
                  STATUS_OK);
     cr_assert_eq(kv_commit(&txn), STATUS_OK);
+}
+
+Test(index, more_references_gone_than_came_is_damage)
+{
+    add(7, 10, 2, 0, "");
+    put_file(idx->tables.segments, 2, 0);
     cr_assert_eq(apply(
                      (struct delta_event){
                          .maildrop = 7, .sequence = 11, .kind = DELTA_MESSAGE_EXPUNGED, .uid = 10},
                      0),
                  STATUS_CORRUPT);
     cr_assert_eq(count_messages(7), 1); /* nothing of that batch counts */
+}
+
+/* Whoever sees the count looks for free blobs in a snapshot, and must find them there. */
+Test(index, counts_a_blob_as_freed_when_the_batch_is_stored_and_not_before)
+{
+    struct delta_event expunged[8];
+    const struct delta_event *events[9];
+    struct log_position position = {1, 1, 100};
+    for (unsigned i = 0; i < 8; i++) {
+        add(7, 10 + i, 2, 90 + i, "");
+        expunged[i] = (struct delta_event){
+            .maildrop = 7, .sequence = 20 + i, .kind = DELTA_MESSAGE_EXPUNGED, .uid = 10 + i};
+        events[i] = &expunged[i];
+    }
+    put_file(idx->tables.blobs, 97, 0); /* one reference too few: the batch fails */
+    cr_assert_eq(index_apply(idx, events, 8, &position, 0), STATUS_CORRUPT);
+    cr_assert_eq(index_freed_blobs(idx), 0);
+    cr_assert_eq(index_apply(idx, events, 7, &position, 0), STATUS_OK);
+    cr_assert_eq(index_freed_blobs(idx), 7);
 }
 
 Test(index, a_damaged_value_is_found)
