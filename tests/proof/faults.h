@@ -40,12 +40,15 @@ void faults_remove_folder(pid_t process);
 
 /* The scenarios' functions, by file. */
 void faults_store_begin(void);
+void faults_compact_begin(void);
 void faults_store_end(void);
 void faults_prepare_new(struct trial *trial);
 void faults_prepare_killed(struct trial *trial);
 void faults_prepare_rebuild(struct trial *trial);
 void faults_run_store(struct trial *trial);
+void faults_run_compact(struct trial *trial);
 void faults_check_store(struct trial *trial);
+void faults_check_compact(struct trial *trial);
 void faults_io_begin(void);
 void faults_io_end(void);
 void faults_prepare_io(struct trial *trial);

@@ -22,6 +22,8 @@ const struct scenario faults_scenarios[] = {
      faults_check_store},
     {"rebuilt store", faults_store_begin, faults_store_end, faults_prepare_rebuild,
      faults_run_store, faults_check_store},
+    {"compaction", faults_compact_begin, faults_store_end, faults_prepare_killed,
+     faults_run_compact, faults_check_compact},
     {"connection, epoll", faults_io_begin, faults_io_end, faults_prepare_io, faults_run_epoll,
      faults_check_io},
     {"connection, io_uring", faults_io_begin, faults_io_end, faults_prepare_io, faults_run_uring,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store from its opening to its end: new, found as a kill left it, and without its index. */
+/* A store from its opening to its end: new, found as a kill left it, without its index, and while
+ * it gives space back. */
 #include "tests/proof/faults.h"
 #include "tests/proof/inspect.h"
 #include "tests/proof/load.h"
@@ -42,8 +43,35 @@ static void make_directory(const char *path)
     assert(code == 0);
 }
 
-/* A store with mail in all its places, copied while it runs. */
-static void make_killed(void)
+/* Mail in all its places. */
+static void fill(struct load *load)
+{
+    load_run(load, 12);
+    load_settle(load);
+    enum status status = store_checkpoint(load->site->store, NULL);
+    assert(status == STATUS_OK);
+    load_run(load, 6);
+}
+
+/* Segments of which little is needed, with the expunges of older ones' messages in newer ones. */
+static void thin_out(struct load *load)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 8; i++) {
+            (void)load_deliver(load, 1u << i % 2, 4000);
+        }
+        (void)load_deliver(load, 3, 30000); /* a blob */
+        load_session(load, round % 2, 60);
+        load_settle(load);
+    }
+    load_session(load, 1, 80);
+    load_settle(load);
+    enum status status = store_checkpoint(load->site->store, NULL);
+    assert(status == STATUS_OK);
+}
+
+/* A store, copied while it runs. */
+static void make_killed(void (*make)(struct load *load))
 {
     char path[96];
     struct fixture site;
@@ -60,11 +88,7 @@ static void make_killed(void)
                         .size_max = 30000};
     load_create(&load);
     load_create(&load);
-    load_run(&load, 12);
-    load_settle(&load);
-    status = store_checkpoint(site.store, NULL);
-    assert(status == STATUS_OK);
-    load_run(&load, 6);
+    make(&load);
     load_settle(&load);
     stage.position = faults_tick();
     site_copy(path, stage.killed);
@@ -72,12 +96,22 @@ static void make_killed(void)
     site_remove(path);
 }
 
-void faults_store_begin(void)
+static void begin_with(void (*make)(struct load *load))
 {
     folder_of(getpid(), stage.folder);
     site_remove(stage.folder);
     make_directory(stage.folder);
-    make_killed();
+    make_killed(make);
+}
+
+void faults_store_begin(void)
+{
+    begin_with(fill);
+}
+
+void faults_compact_begin(void)
+{
+    begin_with(thin_out);
 }
 
 void faults_store_end(void)
@@ -294,7 +328,39 @@ void faults_run_store(struct trial *trial)
     }
 }
 
-void faults_check_store(struct trial *trial)
+/* The figures of a run in which nothing may fail: that there was something to give back. */
+static void note_reclaimed(struct act *act)
+{
+    struct store_numbers numbers;
+    store_numbers(act->site.store, &numbers);
+    bool is_done = numbers.reclaimed_segments > 3 && numbers.reclaimed_blobs > 0 &&
+                   numbers.copied_records > 0 && numbers.left_segments == 0;
+    if (act->trial->strict && !is_done) {
+        faults_complain(act->trial, "no space was given back");
+    }
+}
+
+void faults_run_compact(struct trial *trial)
+{
+    struct act act = {.trial = trial, .ledger = &trial->ledger};
+    enum status status = SHIM_IN(site_open(&act.site, trial->path, &config, NULL));
+    note(&act, "opening the store", status);
+    if (status != STATUS_OK) {
+        return;
+    }
+    note(&act, "compaction", SHIM_IN(store_compact(act.site.store, false, NULL)));
+    deliver(&act, 3, 5000, NULL);
+    session(&act, 0);
+    note(&act, "compaction of all", SHIM_IN(store_compact(act.site.store, true, NULL)));
+    session(&act, 1);
+    checkpoint(&act);
+    note(&act, "the last compaction", SHIM_IN(store_compact(act.site.store, false, NULL)));
+    note_reclaimed(&act);
+    SHIM_DO(site_close(&act.site));
+}
+
+/* Holds what is there against the promises; false: it does not open. */
+static bool look(struct trial *trial)
 {
     struct fixture site;
     struct error error = {0};
@@ -304,17 +370,42 @@ void faults_check_store(struct trial *trial)
     if (status != STATUS_OK) {
         faults_complain(trial, "the store does not open again");
         faults_complain(trial, error.text);
-    } else {
-        inspect_store(&site, &trial->ledger, faults_tick(), &inspection);
-        store_numbers(site.store, &numbers);
-        if (inspection.violations > 0) {
-            faults_complain(trial, inspection.first);
-        }
-        if (numbers.quarantined > 0) {
-            faults_complain(trial, "the next recovery took something for damaged");
-        }
-        site_close(&site);
+        return false;
     }
+    inspect_and_settle(&site, &trial->ledger, faults_tick(), &inspection);
+    store_numbers(site.store, &numbers);
+    if (inspection.violations > 0) {
+        faults_complain(trial, inspection.first);
+    }
+    if (numbers.quarantined > 0) {
+        faults_complain(trial, "the next recovery took something for damaged");
+    }
+    site_close(&site);
+    return true;
+}
+
+static void end_trial(struct trial *trial)
+{
     ledger_deinit(&trial->ledger);
     site_remove(trial->path);
+}
+
+void faults_check_store(struct trial *trial)
+{
+    (void)look(trial);
+    end_trial(trial);
+}
+
+/* And what the log alone says: no message is back. */
+void faults_check_compact(struct trial *trial)
+{
+    struct store_config own = config;
+    own.path = trial->path;
+    if (look(trial)) {
+        if (store_rebuild(&own, NULL, NULL, NULL, NULL) != STATUS_OK) {
+            faults_complain(trial, "the store cannot be rebuilt");
+        }
+        (void)look(trial);
+    }
+    end_trial(trial);
 }
