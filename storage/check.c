@@ -199,9 +199,14 @@ enum status check_closed(const struct volume_config *config, const struct check_
         return status;
     }
     check.shadow = *volume;
-    salvage_state(volume, &check.state); /* what is wrong there is told later */
-    check.replay.known = check.state.position;
-    check.replay.until_sequence = check.state.position.sequence;
+    struct index_state state;
+    bool older;
+    salvage_state(volume, &state, &older); /* what is wrong there is told later */
+    check.replay.known = state.position;
+    if (!older) {
+        check.state = state;
+        check.replay.until_sequence = state.position.sequence;
+    }
     status = begin(&check);
     if (status == STATUS_OK) {
         status = run(&check);

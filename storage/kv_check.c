@@ -164,20 +164,35 @@ static enum status read_meta(struct check *check, unsigned number, uint32_t page
     return STATUS_OK;
 }
 
-/* Both, and whether they go together. */
-static enum status read_metas(struct check *check, struct meta metas[2], unsigned *out_damaged)
+/* The second one, when the first does not say where that is. */
+static enum status find_second(struct check *check, struct meta *out_meta, bool *out_sound)
 {
-    bool sound[2] = {false, false};
+    enum status status = STATUS_OK;
+    for (uint32_t size = PAGE_SIZE_MIN; size <= PAGE_SIZE_MAX && status == STATUS_OK; size *= 2) {
+        status = read_meta(check, 1, size, out_meta, out_sound);
+        *out_sound = status == STATUS_OK && *out_sound && out_meta->page_size == size;
+        if (*out_sound) {
+            break;
+        }
+    }
+    return status;
+}
+
+/* Both, and whether they go together. */
+static enum status read_metas(struct check *check, struct meta metas[2], bool sound[2],
+                              bool *out_both)
+{
     enum status status = read_meta(check, 0, 0, &metas[0], &sound[0]);
     if (status == STATUS_OK && sound[0]) {
         status = read_meta(check, 1, metas[0].page_size, &metas[1], &sound[1]);
+    } else if (status == STATUS_OK && check->request->older) {
+        status = find_second(check, &metas[1], &sound[1]);
     }
     /* Transactions take turns at the two pages, so that one number follows the other. */
     uint64_t apart = metas[0].transaction - metas[1].transaction;
     bool in_turn = apart + 1 <= 2 && (metas[0].transaction & 1) == 0 &&
                    ((metas[1].transaction & 1) == 1 || apart == 0);
-    bool both = sound[0] && sound[1] && in_turn && metas[0].page_size == metas[1].page_size;
-    *out_damaged = both ? 2 : sound[0];
+    *out_both = sound[0] && sound[1] && in_turn && metas[0].page_size == metas[1].page_size;
     return status;
 }
 
@@ -186,26 +201,29 @@ static enum status choose_meta(struct check *check, bool *out_sound)
 {
     struct meta metas[2] = {{0}};
     uint64_t wanted = check->request->transaction;
-    unsigned number = 0;
+    bool sound[2] = {false, false}, both = false, older = check->request->older;
     enum status status = STATUS_OK;
     /* While others write, the two may be of different moments. */
     for (int i = 0; i < (wanted == KV_CHECK_ALL ? 1 : META_TRIES); i++) {
-        status = read_metas(check, metas, &number);
-        if (status != STATUS_OK || number == 2) {
+        status = read_metas(check, metas, sound, &both);
+        if (status != STATUS_OK || both) {
             break;
         }
     }
     if (status != STATUS_OK) {
         return status;
     }
-    *out_sound = number == 2;
-    if (!*out_sound) {
-        damaged(check, number, "a page that describes the file is damaged");
-        return STATUS_OK;
+    bool second = metas[1].transaction > metas[0].transaction;
+    *out_sound = both || (older && (sound[0] || sound[1]));
+    if (!both) {
+        damaged(check, sound[0], "a page that describes the file is damaged");
     }
-    check->meta = metas[metas[1].transaction > metas[0].transaction];
-    if (wanted != KV_CHECK_ALL && check->meta.transaction != wanted) {
-        check->meta = metas[metas[1].transaction <= metas[0].transaction];
+    if (older) {
+        second = sound[0] && sound[1] ? !second : sound[1];
+    }
+    check->meta = metas[second];
+    if (both && wanted != KV_CHECK_ALL && check->meta.transaction != wanted) {
+        check->meta = metas[!second];
         return check->meta.transaction == wanted ? STATUS_OK : STATUS_AGAIN;
     }
     return STATUS_OK;

@@ -20,8 +20,11 @@
 struct kv_check_request {
     int fd;               /* of the file; only read with pread(2) */
     uint64_t transaction; /* the snapshot to look at, which must stay one; or KV_CHECK_ALL */
-    bool branches_only;   /* leaves are not read: about a hundredth of the work */
-    const char *table;    /* only this one is looked at; NULL: all, and what is free */
+    /* Of the two snapshots that a file at rest has the one before the newest; when a page that
+     * describes one of them is damaged, the other one. LMDB writes over nothing of either. */
+    bool older;
+    bool branches_only; /* leaves are not read: about a hundredth of the work */
+    const char *table;  /* only this one is looked at; NULL: all, and what is free */
     /* The names a table may have, up to NULL: any other is damage, for the table that had the right
      * name is not to be found any more. NULL: any. */
     const char *const *tables;

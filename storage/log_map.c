@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/log_map.h"
 
+#include "storage/torn.h"
 #include "storage/volume.h"
 
 #include <dirent.h>
@@ -85,21 +86,25 @@ void log_map_free(struct log_map *map)
 
 /* --- one segment --- */
 
-/* Without a manifest: a file that was durable has at least two groups, or nothing was ever answered
- * for what is in it. Two valid frames are enough to know. */
+/* Without a manifest: void, unless its first group was durable. It was when there is a second one,
+ * or when all of that write came to the disk and the manifest has been damaged since. */
 static enum status looks_void(struct scan *scan, bool *out_void, struct error *out_error)
 {
-    struct record_frame frame = {0};
+    struct record_frame frames[2];
     uint64_t offset = 0;
+    size_t found = 0;
     enum status status = STATUS_OK;
-    int frames = 0;
-    while (frames < 2 && status == STATUS_OK) {
-        status = scan_search(scan, offset, &frame, out_error);
-        offset = frame.offset + 1;
-        frames += status == STATUS_OK;
+    while (found < 2 && status == STATUS_OK) {
+        status = scan_search(scan, offset, &frames[found], out_error);
+        if (status == STATUS_OK) {
+            offset = frames[found++].offset + 1;
+        }
     }
-    *out_void = frames < 2;
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    if (status == STATUS_NOT_FOUND) {
+        return torn_look(scan, 0, found > 0 ? &frames[0] : NULL, 0, out_void, out_error);
+    }
+    *out_void = false;
+    return status;
 }
 
 static enum status read_segment(struct volume *volume, uint32_t id, bool settle,

@@ -274,6 +274,7 @@ static void set_result(struct recover *recover, struct recovery *recovery)
     uint64_t spent = replay->last_sequence > recover->state.next_sequence
                          ? replay->last_sequence
                          : recover->state.next_sequence;
+    spent += STORAGE_GROUP_RECORDS_MAX; /* by a group of which nothing can be read any more */
     recovery->next_sequence = (spent / STORAGE_SEQUENCE_STEP + 1) * STORAGE_SEQUENCE_STEP;
     /* A group has at least one sequence, so that group numbers never get above sequences. */
     recovery->next_group = recovery->next_sequence;
@@ -374,7 +375,7 @@ static enum status rebuild(struct volume *volume, const struct recover_options *
     (void)stpcpy(stpcpy(path, volume->index_path), ".new");
     report_rebuild(volume, why);
     index_close(&volume->index);
-    salvage_state(volume, &salvage.state);
+    salvage_state(volume, &salvage.state, &salvage.older);
     recover.state.next_sequence =
         spent > salvage.state.next_sequence ? spent : salvage.state.next_sequence;
     recover_free(recovery);

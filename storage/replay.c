@@ -4,6 +4,7 @@
 #include "io/log.h"
 #include "storage/index.h"
 #include "storage/scan.h"
+#include "storage/torn.h"
 #include "storage/volume.h"
 
 #include <stdlib.h>
@@ -93,13 +94,14 @@ void replay_report_damage(const struct volume *volume, const struct scan *scan, 
     log_end(&line);
 }
 
-/* What was durable once and is damaged now: whole records in it count, the rest is gone round. */
+/* What was durable once and is damaged now: whole records in it count, those of a sequence above
+ * `above`; the rest is gone round. */
 static enum status quarantine(struct replay *replay, struct scan *scan, uint64_t from, uint64_t to,
-                              struct error *out_error)
+                              uint64_t above, struct error *out_error)
 {
     uint64_t saved, last_sequence;
     enum status status =
-        scan_salvage(scan, from, to, &replay->batch, &saved, &last_sequence, out_error);
+        scan_salvage(scan, from, to, above, &replay->batch, &saved, &last_sequence, out_error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -143,45 +145,104 @@ static enum status search(struct replay *replay, struct scan *scan, uint64_t off
 /* Whether somebody knows that the log went on behind `offset`. */
 static bool is_known(const struct replay *replay, const struct scan *scan, uint64_t offset)
 {
-    return replay->known.segment == scan->segment && offset < replay->known.offset &&
-           offset < scan->end;
+    return offset < scan->end &&
+           (replay->known.segment > scan->segment ||
+            (replay->known.segment == scan->segment && offset < replay->known.offset));
+}
+
+/* What a record at `offset` must be above: what is not was written before all of this, by a group
+ * that failed. */
+static uint64_t sequence_before(const struct replay *replay, const struct record_frame *frame)
+{
+    if (frame != NULL) {
+        return frame->first_sequence - 1;
+    }
+    return replay->last_group_sequence > replay->skip_sequence ? replay->last_group_sequence
+                                                               : replay->skip_sequence;
+}
+
+/* Damage up to `end`, behind which the log goes on, if it does. `frame`: of the group there, if
+ * that is whole. */
+static enum status go_on_at(struct replay *replay, struct scan *scan, uint64_t offset, uint64_t end,
+                            const struct record_frame *frame, struct error *out_error)
+{
+    uint64_t above = sequence_before(replay, frame);
+    replay->reached.offset = end; /* or the damage would be no part of the log from now on */
+    enum status status = quarantine(replay, scan, offset, end, above, out_error);
+    if (frame != NULL) {
+        replay->last_number = frame->number;
+        replay->last_group_sequence = frame->first_sequence + frame->record_count - 1;
+    }
+    if (replay->last_group_sequence > replay->reached.sequence) {
+        replay->reached.sequence = replay->last_group_sequence;
+    }
+    return status;
+}
+
+/*
+ * Nothing valid follows `offset`, and nobody knows of anything there. Either a group was written
+ * whole and has been damaged since, or it was cut off, and the log ends here: STATUS_EOF.
+ */
+static enum status judge_end(struct replay *replay, struct scan *scan,
+                             const struct log_segment *segment, uint64_t offset,
+                             uint64_t *out_offset, struct error *out_error)
+{
+    struct record_frame found;
+    const struct record_frame *frame = NULL;
+    uint64_t begin = segment->has_manifest && offset == segment->start ? 0 : offset;
+    bool torn = true;
+    enum status status = scan_frame(scan, offset, &found, out_error);
+    if (status == STATUS_OK && in_order(replay, &found)) {
+        frame = &found;
+    }
+    if (status == STATUS_OK || status == STATUS_CORRUPT) {
+        status = torn_look(scan, begin, frame, sequence_before(replay, frame), &torn, out_error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (torn) {
+        replay->torn = true;
+        return STATUS_EOF;
+    }
+    *out_offset = frame != NULL ? offset + RECORD_FRAME_SIZE + frame->length : scan->end;
+    return go_on_at(replay, scan, offset, *out_offset, frame, out_error);
 }
 
 /*
  * No valid group at `offset`. With a valid frame behind it, or a later segment that says that the
- * log went on here, it is damage: `*out_offset` is where to go on. Otherwise the log ends here.
+ * log went on here, or a whole write there, it is damage: `*out_offset` is where to go on.
+ * Otherwise the log ends here.
  */
 static enum status go_round(struct replay *replay, struct scan *scan,
                             const struct log_segment *segment, bool last, uint64_t offset,
                             uint64_t *out_offset, struct error *out_error)
 {
     struct record_frame frame = {0};
+    uint64_t above = sequence_before(replay, NULL);
     enum status status = search(replay, scan, offset + 1, &frame, out_error);
     if (status == STATUS_OK) {
         *out_offset = frame.offset;
-        return quarantine(replay, scan, offset, frame.offset, out_error);
+        return quarantine(replay, scan, offset, frame.offset, above, out_error);
     }
     if (status != STATUS_NOT_FOUND) {
         return status;
     }
     if (!last && segment->end_known) {
         *out_offset = scan->end;
-        return quarantine(replay, scan, offset, scan->end, out_error);
+        return quarantine(replay, scan, offset, scan->end, above, out_error);
     }
     if (is_known(replay, scan, offset)) {
-        uint64_t end = replay->known.offset < scan->end ? replay->known.offset : scan->end;
-        *out_offset = end;
-        replay->reached.offset = end; /* or the damage would be no part of the log from now on */
-        return quarantine(replay, scan, offset, end, out_error);
+        bool within = replay->known.segment == scan->segment && replay->known.offset < scan->end;
+        *out_offset = within ? replay->known.offset : scan->end;
+        return go_on_at(replay, scan, offset, *out_offset, NULL, out_error);
     }
-    replay->torn = true;
-    return STATUS_EOF;
+    return judge_end(replay, scan, segment, offset, out_offset, out_error);
 }
 
 /* --- walking --- */
 
-/* The last group of the log is all or nothing, bodies too: nobody has been answered for it if any
- * of it is missing. Those before it were durable before the next one was begun. */
+/* Those before the last group of the log were durable before the next one was begun. */
 static bool is_followed(struct scan *scan, const struct record_frame *frame)
 {
     struct record_frame next;
@@ -203,6 +264,26 @@ static void accept(struct replay *replay, const struct record_frame *frame,
     replay->records += frame->record_count;
 }
 
+/* The last group of the log is all or nothing, bodies too: nobody has been answered for it if any
+ * of it is missing. A body that was there and has been damaged since costs no more than itself. */
+static enum status read_last(struct replay *replay, struct scan *scan,
+                             const struct record_frame *frame, struct delta_group *out_group,
+                             struct error *out_error)
+{
+    bool torn = true;
+    enum status status = scan_group(scan, frame, true, &replay->batch, out_group, out_error);
+    if (status != STATUS_CORRUPT) {
+        return status;
+    }
+    status =
+        torn_look(scan, frame->offset, frame, sequence_before(replay, frame), &torn, out_error);
+    if (status == STATUS_OK) {
+        status = torn ? STATUS_CORRUPT
+                      : scan_group(scan, frame, false, &replay->batch, out_group, out_error);
+    }
+    return status;
+}
+
 /* One group. STATUS_OK: it counts. STATUS_CORRUPT: there is none. STATUS_EOF: the segment's end. */
 static enum status read_group(struct replay *replay, struct scan *scan, bool last, uint64_t offset,
                               struct delta_group *out_group, struct error *out_error)
@@ -215,8 +296,11 @@ static enum status read_group(struct replay *replay, struct scan *scan, bool las
     if (!in_order(replay, &frame)) {
         return STATUS_CORRUPT;
     }
-    bool bodies = last && !is_known(replay, scan, offset) && !is_followed(scan, &frame);
-    status = scan_group(scan, &frame, bodies, &replay->batch, out_group, out_error);
+    if (last && !is_known(replay, scan, offset) && !is_followed(scan, &frame)) {
+        status = read_last(replay, scan, &frame, out_group, out_error);
+    } else {
+        status = scan_group(scan, &frame, false, &replay->batch, out_group, out_error);
+    }
     if (status == STATUS_OK) {
         accept(replay, &frame, out_group);
     } else if (status == STATUS_CORRUPT) {

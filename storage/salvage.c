@@ -80,18 +80,33 @@ static bool on_meta(void *owner, const char *table, struct kv_bytes key, struct 
     return true;
 }
 
-void salvage_state(const struct volume *volume, struct index_state *out_state)
+static bool read_state(const struct volume *volume, int fd, bool older,
+                       struct index_state *out_state)
 {
     struct states states = {.volume_id = volume->identity.id};
     struct kv_check_result found;
     struct kv_check_request request = {
-        .fd = -1, .table = "meta", .is_sound = on_meta, .owner = &states};
-    enum status status = open_old(volume, &request.fd);
-    if (status == STATUS_OK) {
-        status = kv_check(&request, &found, NULL);
+        .fd = fd, .older = older, .table = "meta", .is_sound = on_meta, .owner = &states};
+    enum status status = kv_check(&request, &found, NULL);
+    if (status != STATUS_OK || !states.ours || !states.state.stored) {
+        return false;
     }
-    disk_close(volume->disk, &request.fd);
-    *out_state = status == STATUS_OK && states.ours ? states.state : (struct index_state){0};
+    *out_state = states.state;
+    return true;
+}
+
+void salvage_state(const struct volume *volume, struct index_state *out_state, bool *out_older)
+{
+    struct index_state state = {0};
+    bool older = false;
+    int fd = -1;
+    enum status status = open_old(volume, &fd);
+    if (status == STATUS_OK && !read_state(volume, fd, false, &state)) {
+        older = read_state(volume, fd, true, &state);
+    }
+    disk_close(volume->disk, &fd);
+    *out_state = state;
+    *out_older = older;
 }
 
 /* --- into the new one --- */
@@ -239,11 +254,14 @@ static bool pair_is_sound(void *owner, const char *table, struct kv_bytes key,
 static enum status walk(struct run *run, int fd)
 {
     struct kv_check_result found = {0};
-    struct kv_check_request request = {
-        .fd = fd, .is_sound = pair_is_sound, .tables = index_table_names, .owner = run};
+    struct kv_check_request request = {.fd = fd,
+                                       .older = run->salvage->older,
+                                       .is_sound = pair_is_sound,
+                                       .tables = index_table_names,
+                                       .owner = run};
     enum status status = kv_check(&request, &found, NULL);
     if (status == STATUS_OK) {
-        run->salvage->whole = found.damaged == 0;
+        run->salvage->whole = found.damaged == 0 && !request.older;
         request.is_sound = on_pair;
         status = kv_check(&request, &found, NULL);
     }

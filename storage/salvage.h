@@ -26,6 +26,7 @@ struct salvage_place {
 
 struct salvage {
     struct index_state state; /* of the old index; all zero: it is not there, or not readable */
+    bool older;               /* that of its last commit but one: the last one's is not readable */
     bool whole;               /* nothing of the old index is damaged */
     struct salvage_place *places;
     size_t count, capacity;
@@ -33,8 +34,9 @@ struct salvage {
 };
 
 /* How far the volume's index, which nobody has open, has come. All zero when that cannot be read,
- * or when it is another volume's. */
-void salvage_state(const struct volume *volume, struct index_state *out_state);
+ * or when it is another volume's. `*out_older`: what the last commit says of it cannot be read, and
+ * this is the one before. */
+void salvage_state(const struct volume *volume, struct index_state *out_state, bool *out_older);
 
 /* Notes a damaged place. STATUS_NO_MEMORY. */
 MUST_CHECK enum status salvage_note(struct salvage *salvage, uint32_t segment, uint64_t from,

@@ -71,8 +71,7 @@ static enum status fill_window(struct scan *scan, uint64_t offset, size_t length
                      &scan->window_length, out_error);
 }
 
-/* Octets of the segment, valid until the next call. STATUS_CORRUPT: it ends before. */
-static enum status need(struct scan *scan, uint64_t offset, size_t length, const uint8_t **out_data,
+enum status scan_octets(struct scan *scan, uint64_t offset, size_t length, const uint8_t **out_data,
                         struct error *out_error)
 {
     if (offset > scan->end || length > scan->end - offset) {
@@ -100,7 +99,7 @@ enum status scan_record(struct scan *scan, uint64_t offset, struct record_header
 {
     const struct checksum_key *key = &scan->volume->identity.key;
     const uint8_t *data;
-    enum status status = need(scan, offset, RECORD_HEADER_SIZE, &data, out_error);
+    enum status status = scan_octets(scan, offset, RECORD_HEADER_SIZE, &data, out_error);
     if (status == STATUS_OK) {
         status =
             record_decode_header(key, data, RECORD_HEADER_SIZE, scan->segment, offset, out_header);
@@ -112,7 +111,8 @@ enum status scan_record(struct scan *scan, uint64_t offset, struct record_header
     if (record_length(out_header) > scan->end - offset) {
         return STATUS_CORRUPT;
     }
-    status = need(scan, offset + RECORD_HEADER_SIZE, out_header->meta_length, &data, out_error);
+    status =
+        scan_octets(scan, offset + RECORD_HEADER_SIZE, out_header->meta_length, &data, out_error);
     if (status == STATUS_OK) {
         status = record_check_meta(key, out_header, data);
     }
@@ -133,7 +133,7 @@ enum status scan_body(struct scan *scan, const struct record_header *header,
     while (left > 0) {
         const uint8_t *data;
         size_t piece = left > SCAN_WINDOW ? SCAN_WINDOW : (size_t)left;
-        enum status status = need(scan, offset, piece, &data, out_error);
+        enum status status = scan_octets(scan, offset, piece, &data, out_error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -183,7 +183,7 @@ enum status scan_frame(struct scan *scan, uint64_t offset, struct record_frame *
     if (offset == scan->end) {
         return STATUS_EOF;
     }
-    enum status status = need(scan, offset, RECORD_FRAME_SIZE, &data, out_error);
+    enum status status = scan_octets(scan, offset, RECORD_FRAME_SIZE, &data, out_error);
     if (status == STATUS_OK) {
         status = record_decode_frame(&scan->volume->identity.key, data, RECORD_FRAME_SIZE,
                                      scan->segment, offset, out_frame);
@@ -253,7 +253,7 @@ static enum status find_magic(struct scan *scan, const char magic[MAGIC_LENGTH],
     while (*offset < to && to - *offset >= MAGIC_LENGTH) {
         const uint8_t *data;
         size_t piece = to - *offset > SCAN_WINDOW ? SCAN_WINDOW : (size_t)(to - *offset);
-        enum status status = need(scan, *offset, piece, &data, out_error);
+        enum status status = scan_octets(scan, *offset, piece, &data, out_error);
         if (status != STATUS_OK) {
             return status;
         }
@@ -309,9 +309,9 @@ enum status scan_next_record(struct scan *scan, uint64_t *offset, uint64_t to,
     }
 }
 
-enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, struct event_batch *batch,
-                         uint64_t *out_records, uint64_t *out_last_sequence,
-                         struct error *out_error)
+enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, uint64_t above,
+                         struct event_batch *batch, uint64_t *out_records,
+                         uint64_t *out_last_sequence, struct error *out_error)
 {
     uint64_t offset = from;
     *out_records = *out_last_sequence = 0;
@@ -319,7 +319,7 @@ enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, struct e
         struct record_header header;
         const uint8_t *meta;
         enum status status = scan_next_record(scan, &offset, to, &header, &meta, out_error);
-        if (status == STATUS_OK && header.kind != RECORD_MANIFEST) {
+        if (status == STATUS_OK && header.kind != RECORD_MANIFEST && header.sequence > above) {
             status = event_batch_add(batch, &header, meta);
             if (status == STATUS_OK) {
                 (*out_records)++;

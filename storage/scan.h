@@ -52,6 +52,10 @@ struct scan_manifest {
 MUST_CHECK enum status scan_manifest(struct scan *scan, struct scan_manifest *out_manifest,
                                      struct error *out_error);
 
+/* Octets of the segment, valid until the next call. STATUS_CORRUPT: it ends before. */
+MUST_CHECK enum status scan_octets(struct scan *scan, uint64_t offset, size_t length,
+                                   const uint8_t **out_data, struct error *out_error);
+
 /* The frame at `offset`. STATUS_EOF: the segment ends exactly there. STATUS_CORRUPT: no frame. */
 MUST_CHECK enum status scan_frame(struct scan *scan, uint64_t offset,
                                   struct record_frame *out_frame, struct error *out_error);
@@ -86,10 +90,11 @@ MUST_CHECK enum status scan_body(struct scan *scan, const struct record_header *
                                  struct error *out_error);
 
 /*
- * Damage between two offsets: appends the events of every record in there that is whole. Returns
- * how many there were and their last sequence (0: none).
+ * Damage between two offsets: appends the events of every record in there that is whole. Those of a
+ * sequence up to `above` are leftovers of groups that had failed before: not taken. Returns how
+ * many there were and their last sequence (0: none).
  */
-MUST_CHECK enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to,
+MUST_CHECK enum status scan_salvage(struct scan *scan, uint64_t from, uint64_t to, uint64_t above,
                                     struct event_batch *batch, uint64_t *out_records,
                                     uint64_t *out_last_sequence, struct error *out_error);
 

@@ -195,6 +195,40 @@ Test(kv_check, a_flipped_bit_in_the_name_of_a_table_is_found)
     cr_assert_gt(found, 0);
 }
 
+/* The rows of a table in the snapshot before the newest, or in the one that is left. */
+static uint64_t count_older(void)
+{
+    struct kv_check_result result = {0};
+    struct kv_check_request request = {.fd = open(file, O_RDONLY),
+                                       .older = true,
+                                       .table = "checked",
+                                       .is_sound = pair_is_sound,
+                                       .tables = names};
+    cr_assert_eq(kv_check(&request, &result, NULL), STATUS_OK);
+    close(request.fd);
+    return result.pairs;
+}
+
+Test(kv_check, when_a_page_that_describes_the_file_is_damaged_the_other_one_is_enough)
+{
+    take_image();
+    uint64_t before = count_older(), counts[2];
+    cr_assert_gt(before, 0);
+    for (unsigned page = 0; page < 2; page++) {
+        size_t at = page * 4096 + 18; /* its magic */
+        image[at] ^= 1;
+        write_image();
+        cr_assert_gt(check_file(false).damaged, 0);
+        cr_assert_eq(check_file(false).pairs, 0);
+        counts[page] = count_older();
+        image[at] ^= 1;
+    }
+    cr_assert(counts[0] == before || counts[1] == before);
+    cr_assert_gt(counts[0], 0);
+    cr_assert_gt(counts[1], 0);
+    cr_assert_neq(counts[0], counts[1], "one has the last commit, one that before");
+}
+
 Test(kv_check, stops_when_it_is_told_to)
 {
     struct kv_check_request request = {.may_read = refuse};

@@ -84,6 +84,47 @@ Test(log_map, the_newest_without_a_manifest_is_void_unless_it_has_two_frames)
     cr_assert_eq(log_map_last_manifest(&map)->id, newest - 1);
 }
 
+/* A segment behind the newest with its first group only, as it is before the second. */
+static uint32_t write_one_group(void)
+{
+    static uint8_t octets[8192];
+    char path[SEGMENT_PATH_MAX];
+    read_map(0);
+    struct log_segment *segment = log_map_find(&map, newest);
+    uint64_t end = writer_position(fixture_volume(&fixture)->writer).offset;
+    segment_path(fixture_volume(&fixture)->segments_path, newest, path);
+    int fd = open(path, O_RDWR);
+    cr_assert(end <= sizeof octets && segment->start < end);
+    cr_assert_eq(pread(fd, octets, end, 0), (ssize_t)end);
+    for (uint64_t at = end - 4; at > segment->start; at--) {
+        if (memcmp(octets + at, "RGRP", 4) == 0) {
+            cr_assert_eq(ftruncate(fd, (off_t)at), 0);
+            end = at;
+            break;
+        }
+    }
+    close(fd);
+    return (uint32_t)end;
+}
+
+Test(log_map, the_newest_with_one_group_is_void_if_that_was_cut_off)
+{
+    uint32_t end = write_one_group();
+    char path[SEGMENT_PATH_MAX], zeros[512] = {0};
+    write_at(newest, "damage", 6);
+    read_map(0);
+    cr_assert_eq(log_map_last(&map)->id, newest, "all of it is there: it was whole");
+    cr_assert_not(log_map_last(&map)->has_manifest);
+    segment_path(fixture_volume(&fixture)->segments_path, newest, path);
+    cr_assert_eq(truncate(path, end - 1), 0);
+    read_map(0);
+    cr_assert_eq(log_map_last(&map)->id, newest - 1, "its end is missing");
+    cr_assert_eq(truncate(path, end), 0);
+    write_at(newest, zeros, end < sizeof zeros ? end : sizeof zeros);
+    read_map(0);
+    cr_assert_eq(log_map_last(&map)->id, newest - 1, "its first sector is missing");
+}
+
 Test(log_map, an_older_one_without_a_manifest_is_part_of_the_log_when_a_later_one_lists_it)
 {
     write_at(2, "damage", 6);

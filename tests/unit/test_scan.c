@@ -105,8 +105,9 @@ Test(scan, finds_the_next_frame_behind_damage_and_saves_what_is_whole)
     overwrite(ends[1].offset, RECORD_FRAME_SIZE + 20);
     cr_assert_eq(scan_search(&scan, ends[0].offset, &frame, NULL), STATUS_OK);
     cr_assert_eq(frame.offset, ends[2].offset);
-    cr_assert_eq(scan_salvage(&scan, ends[0].offset, frame.offset, &batch, &records, &last, NULL),
-                 STATUS_OK);
+    cr_assert_eq(
+        scan_salvage(&scan, ends[0].offset, frame.offset, 0, &batch, &records, &last, NULL),
+        STATUS_OK);
     cr_assert_eq(records, 1);
     cr_assert_eq(last, ends[1].sequence);
     cr_assert_eq(batch.count, 1);
