@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a server costs, however many processes it is: processor time and private memory."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import time
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+PREFIX = "restante-compare-"
 
 
 def cgroup_root():
@@ -27,6 +29,15 @@ def cgroup_root():
     return None
 
 
+def sweep():
+    """Removes the groups of comparisons that were killed before they could do it themselves."""
+    root = cgroup_root()
+    for path in root.glob(f"{PREFIX}*-*") if root else ():
+        if not os.path.exists(f"/proc/{path.name[len(PREFIX):].split('-')[0]}"):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
 class Group:
     """The processes of one server, those that have ended too.
 
@@ -36,7 +47,7 @@ class Group:
 
     def __init__(self, name):
         root = cgroup_root()
-        self.path = root / f"restante-compare-{os.getpid()}-{name}" if root else None
+        self.path = root / f"{PREFIX}{os.getpid()}-{name}" if root else None
         self.first = None
         if self.path:
             try:
@@ -82,12 +93,10 @@ class Group:
 
     def end(self):
         """Kills what is left, which after an orderly stop is nothing, and says what it was."""
-        left = self.pids() if self.first else []
+        left = self.pids() if self.path or self.first else []
         for pid in left:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         deadline = time.monotonic() + 10
         while self.path and time.monotonic() < deadline:
             try:

@@ -7,23 +7,31 @@ import os
 import pathlib
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-from peers import accounting, load, mail, packages, report
+from peers import accounting, ending, load, mail, packages, report
+from peers.courier import Courier
 from peers.cyrus import Cyrus
 from peers.dovecot import Dovecot, DovecotLocked, DovecotMdbox
+from peers.mailutils import Mailutils
+from peers.popa3d import Popa3d
 from peers.restante import Floor, Restante
 from peers.server import USER
 
-SERVERS = {
-    kind.name: kind for kind in (Restante, Floor, Dovecot, DovecotLocked, DovecotMdbox, Cyrus)
-}
-DEFAULT_SERVERS = "restante,floor,dovecot,dovecot-lock,cyrus"
+KINDS = (Restante, Floor, Dovecot, DovecotLocked, DovecotMdbox, Cyrus, Courier, Popa3d, Mailutils)
+SERVERS = {kind.name: kind for kind in KINDS}
+DEFAULT_SERVERS = "restante,floor,dovecot,dovecot-lock,cyrus,courier,popa3d,mailutils"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# What goes wrong with one server: the others are measured all the same.
+FAILURES = (
+    RuntimeError,
+    OSError,  # Those of smtplib and sockets, too.
+    subprocess.SubprocessError,
+    load.GeneratorFailed,
+)
 
 
 def arguments():
@@ -48,7 +56,7 @@ def arguments():
     parser.add_argument("--dir", default=None, help="where the mail is: its disk counts")
     parser.add_argument("--quick", action="store_true", help="few of everything: does it work?")
     parser.add_argument("--purge", action="store_true", help="remove what was installed")
-    parser.add_argument("--no-install", action="store_true", help="only what is there already")
+    parser.add_argument("--no-install", action="store_true", help="install no package")
     parser.add_argument("--keep", action="store_true", help="keep the servers' folders")
     parser.add_argument("--report", type=pathlib.Path, default=pathlib.Path("compare.md"))
     options = parser.parse_args()
@@ -103,16 +111,18 @@ class Comparison:
     def start(self, name):
         kind = SERVERS[name]
         if not self.options.no_install:
-            self.installed += packages.install(kind.packages)
+            with ending.held():
+                self.installed += packages.install(kind.packages)
         server = kind(self.options, self.folder)
+        self.running.append(server)
         try:
             server.start()
-        except BaseException:
+        except FAILURES:
+            ending.check()
+            self.running.remove(server)
             server.stop()
             raise
-        self.running.append(server)
-        version = packages.version(kind.version_package) if kind.version_package else "this tree"
-        self.document["servers"][name] = {"version": version, "about": server.about}
+        self.document["servers"][name] = {"version": server.version, "about": server.about}
         self.document["accounting"] = server.group.method
         say(f"{name}: started")
 
@@ -120,60 +130,72 @@ class Comparison:
         for name in self.options.servers.split(","):
             try:
                 self.start(name)
-            except (packages.Missing, RuntimeError, OSError) as error:
+            except (packages.Missing, *FAILURES) as error:
+                ending.check()
                 self.document["missing"][name] = str(error).strip()
                 say(f"{name}: not measured: {error}")
 
-    def fill(self):
+    def with_mail(self, what, action):
+        """Does something with each server that has mail; who fails is left out from here on."""
+        for server in [one for one in self.running if one.has_mail]:
+            try:
+                action(server)
+            except FAILURES as error:
+                ending.check()
+                self.document["missing"][f"{server.name}, {what}"] = str(error).strip()
+                say(f"{server.name}: failed, {what}: {error}")
+                self.running.remove(server)
+                server.stop()
+
+    def fill(self, server):
         """Mail for everybody, and what the second half of it takes on the disk once all is written:
         the first half makes folders and indexes.
         """
         half = self.options.messages // 2
         count = self.options.users * (self.options.messages - half)
-        for server in filter(lambda one: one.has_mail, self.running):
-            mail.load(server, self.options.users, range(1, half + 1))
-            time.sleep(self.options.settle)
-            before = accounting.disk_octets(server.mail_folder())
-            later = range(half + 1, self.options.messages + 1)
-            seconds = mail.load(server, self.options.users, later)
-            time.sleep(self.options.settle)
-            taken = accounting.disk_octets(server.mail_folder()) - before
-            facts = self.document["servers"][server.name]
+        mail.load(server, self.options.users, range(1, half + 1))
+        time.sleep(self.options.settle)
+        before = accounting.disk_octets(server.mail_folder())
+        seconds = mail.load(server, self.options.users, range(half + 1, self.options.messages + 1))
+        time.sleep(self.options.settle)
+        taken = accounting.disk_octets(server.mail_folder()) - before
+        facts = self.document["servers"][server.name]
+        if server.lmtp is not None:
             facts["load_rate"] = count / seconds
-            facts["disk_per_message"] = taken / count
-            say(f"{server.name}: mail loaded, {count / seconds:,.0f} messages a second")
+        facts["disk_per_message"] = taken / count
+        say(f"{server.name}: mail loaded, {count / seconds:,.0f} messages a second")
 
-    def hold(self, server):
-        """Every user logged in at once. Returns the private memory with half of them, with all."""
+    def hold(self, server, users):
+        """Users logged in at once. Returns the private memory with half of them, with all."""
         sessions, octets = [], []
-        half = self.options.users // 2
+        half = users // 2
         try:
-            for numbers in (range(1, half + 1), range(half + 1, self.options.users + 1)):
-                sessions += [mail.Session(server.pop3, USER.format(number)) for number in numbers]
+            for numbers in (range(1, half + 1), range(half + 1, users + 1)):
+                sessions += [mail.Session(server, USER.format(number)) for number in numbers]
                 octets.append(server.group.private_octets())
+            while sessions:
+                sessions.pop().end()
         finally:
             for session in sessions:
-                session.end()
+                session.drop()
         return octets
 
-    def remember(self):
+    def remember(self, server):
         """Memory of a held session, in processes that have done nothing else: what the second half
         of the sessions adds. The first round is for what a first login leaves, caches and
         processes; the second is measured.
         """
-        for server in filter(lambda one: one.has_mail, self.running):
-            self.hold(server)
-            wait_until_idle(server)  # Credentials that a first login adds are made once.
-            server.restart()
-            self.hold(server)
-            wait_until_idle(server)
-            half, full = self.hold(server)
-            facts = self.document["servers"][server.name]
-            facts["sessions"] = self.options.users
-            facts["memory_per_session"] = (full - half) / (
-                self.options.users - self.options.users // 2
-            )
-            say(f"{server.name}: {facts['memory_per_session']:,.0f} octets a session")
+        users = self.options.users
+        self.hold(server, users)
+        wait_until_idle(server)  # Credentials that a first login adds are made once.
+        server.restart()
+        self.hold(server, users)
+        wait_until_idle(server)
+        half, full = self.hold(server, users)
+        facts = self.document["servers"][server.name]
+        facts["sessions"] = users
+        facts["memory_per_session"] = (full - half) / (users - users // 2)
+        say(f"{server.name}: {facts['memory_per_session']:,.0f} octets a session")
 
     def measure(self):
         for workload in self.workloads:
@@ -192,13 +214,15 @@ class Comparison:
         """Unmeasured: processes that are started when they are needed, caches."""
         try:
             load.run(workload, server, self.options, min(2, self.options.seconds))
-        except (load.GeneratorFailed, subprocess.TimeoutExpired) as error:
+        except FAILURES as error:
+            ending.check()
             say(f"{workload.name} {server.name}: warming up: {error}")
 
     def measure_one(self, workload, server, by_server, round_number):
         try:
             found = load.run(workload, server, self.options, self.options.seconds)
-        except (load.GeneratorFailed, subprocess.TimeoutExpired) as error:
+        except FAILURES as error:
+            ending.check()
             self.document["missing"][f"{workload.name} on {server.name}"] = str(error).strip()
             say(f"{workload.name} {server.name}: {error}")
             return
@@ -209,6 +233,9 @@ class Comparison:
         )
 
     def end(self):
+        ending.clear_up()
+        for server in self.running:
+            server.ask_to_end()
         for server in self.running:
             server.stop()
         if self.options.purge:
@@ -227,33 +254,31 @@ def wait_until_idle(server, quiet_s=1.0, limit_s=180):
         before = now
 
 
-def end_well():
-    """Whatever ends us, the servers are stopped first: also in a shell's background, where SIGINT
-    is ignored.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-
-
 def main():
     options = arguments()
-    end_well()
+    ending.install()
+    accounting.sweep()
     if not (options.build / "restanted").exists():
         sys.exit(f"bench/compare: no programs in {options.build}: deploy/quickstart --build-only")
-    folder = tempfile.mkdtemp(prefix="restante-compare-", dir=options.dir)
-    os.chmod(folder, 0o755)
-    options.tools = pathlib.Path(folder) / "tools"
-    comparison = Comparison(options, folder)
+    begin = time.monotonic()
+    with ending.held():
+        folder = tempfile.mkdtemp(prefix="restante-compare-", dir=options.dir)
+    comparison = None
     try:
+        os.chmod(folder, 0o755)
+        options.tools = pathlib.Path(folder) / "tools"
+        comparison = Comparison(options, folder)
         comparison.start_all()
-        comparison.fill()
-        comparison.remember()
+        comparison.with_mail("loading mail", comparison.fill)
+        comparison.with_mail("holding sessions", comparison.remember)
         comparison.measure()
     finally:
-        comparison.end()
+        if comparison is not None:
+            comparison.end()
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
     document = comparison.document
+    document["minutes"] = (time.monotonic() - begin) / 60
     document["load_after"] = " ".join(f"{one:.1f}" for one in os.getloadavg())
     options.report.write_text(report.render(document), encoding="utf-8")
     raw = options.report.with_suffix(".json")

@@ -13,14 +13,14 @@ class Cyrus(Server):
     about = "processes kept and reused, no duplicate check, credentials in sasldb"
     # It wants a mail transport agent; this one is no service.
     packages = ("cyrus-imapd", "sasl2-bin", "msmtp-mta")
-    version_package = "cyrus-imapd"
 
     def prepare(self):
         if not shutil.which("cyrmaster"):
             raise Missing("there is no program cyrmaster")
         self.pop3, self.lmtp = free_ports(2)
         # Debian's packages of POP3 servers exclude one another, for the sake of one port.
-        program = unpack("cyrus-pop3d", "usr/lib/cyrus/bin/pop3d", self.options.tools)
+        unpack(["cyrus-pop3d"], self.options.tools / "cyrus")
+        program = self.options.tools / "cyrus/usr/lib/cyrus/bin/pop3d"
         values = {"DIR": self.folder, "POP3": self.pop3, "LMTP": self.lmtp, "PROGRAM": program}
         for template, name in (
             ("cyrus-imapd.conf", "imapd.conf"),

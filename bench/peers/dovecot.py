@@ -11,7 +11,6 @@ class Dovecot(Server):
     name = "dovecot"
     about = "tuned, maildir, no lock on the maildrop"
     packages = ("dovecot-core", "dovecot-pop3d", "dovecot-lmtpd")
-    version_package = "dovecot-core"
     location = "maildir:@DIR@/mail/%n"
     lock = "no"
 

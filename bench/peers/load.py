@@ -6,9 +6,11 @@ import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import time
 
+from peers import ending
 from peers.mail import OCTETS
 from peers.server import PASSWORD, USER
 
@@ -18,13 +20,16 @@ POP3_SETTLE_S = 0.5
 
 
 class Workload:
-    def __init__(self, name, about, connections, protocol="pop3", options=(), generator="bench"):
+    def __init__(
+        self, name, about, connections, protocol="pop3", options=(), generator="bench", stays=False
+    ):
         self.name = name
         self.about = about
         self.connections = connections
         self.protocol = protocol
         self.options = options
         self.generator = generator
+        self.stays = stays  # A session does many operations.
 
     def suits(self, server):
         return getattr(server, self.protocol) is not None
@@ -32,8 +37,8 @@ class Workload:
 
 WORKLOADS = [
     Workload("login", "login session: connect, USER, PASS, STAT, QUIT, close", 8),
-    Workload("noop", "NOOP", 8),
-    Workload("retr", "RETR of 4 KB, session kept", 8, options=("--number", "1")),
+    Workload("noop", "NOOP", 8, stays=True),
+    Workload("retr", "RETR of 4 KB, session kept", 8, options=("--number", "1"), stays=True),
     Workload("deliver", "durable LMTP delivery of 4 KB", 64, "lmtp"),
     Workload("smtp-source", "as by smtp-source (Postfix)", 64, "lmtp", generator="smtp-source"),
 ]
@@ -61,6 +66,7 @@ def run_bench(workload, server, options, seconds):
         text=True,
         check=False,
         timeout=seconds * 3 + 120,
+        preexec_fn=server.enter_network,
     )
     try:
         found = json.loads(done.stdout)["runs"][0]
@@ -94,6 +100,16 @@ def smtp_source_program(options):
     return None, None
 
 
+def start_generator(command, environment):
+    return subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
 def run_smtp_source(workload, server, options, seconds):
     """Several processes, a recipient each, as many messages as the rate that restante-bench found
     would take `seconds` for.
@@ -108,19 +124,20 @@ def run_smtp_source(workload, server, options, seconds):
     if libraries:
         environment["LD_LIBRARY_PATH"] = str(libraries)
     begin = time.monotonic()
-    running = [
-        subprocess.Popen(
-            ["taskset", "-c", options.load_cpus, program, "-L", "-d", "-s", str(sessions)]
-            + ["-m", str(each), "-l", str(OCTETS), "-f", "a@compare.test"]
-            + ["-t", f"{USER.format(number + 1)}@localhost", f"inet:127.0.0.1:{server.lmtp}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-        for number in range(processes)
-    ]
-    texts = [one.communicate(timeout=seconds * 10 + 120)[0] for one in running]
+    running, texts = [], []
+    try:
+        for number in range(1, processes + 1):
+            command = ["taskset", "-c", options.load_cpus, program, "-L", "-d", "-s", sessions]
+            command += ["-m", each, "-l", OCTETS, "-f", "a@compare.test"]
+            command += ["-t", f"{USER.format(number)}@localhost", f"inet:127.0.0.1:{server.lmtp}"]
+            with ending.held():
+                running.append(start_generator(command, environment))
+        for one in running:
+            texts.append(one.communicate(timeout=seconds * 10 + 120)[0])
+    finally:
+        for one in running:
+            one.kill()  # Does nothing to one that has ended, which is all of them if all went well.
+            one.wait()
     elapsed = time.monotonic() - begin
     if any(one.returncode for one in running):
         raise GeneratorFailed(" ".join(texts)[:500])
@@ -139,15 +156,36 @@ def run_smtp_source(workload, server, options, seconds):
 GENERATORS = {"bench": run_bench, "smtp-source": run_smtp_source}
 
 
+def kept_sessions_us(workload, server, options):
+    """Processor time for beginning and ending the sessions that a workload keeps: not part of an
+    operation, and where a session is a process and operations are few, most of what is measured.
+    """
+    idle = Workload("idle", "", workload.connections)
+    times = []
+    for _ in range(3):
+        before = server.group.cpu_ns()
+        run_bench(idle, server, options, 1)
+        time.sleep(POP3_SETTLE_S)
+        times.append((server.group.cpu_ns() - before) / 1000)
+    return statistics.median(times)
+
+
 def run(workload, server, options, seconds):
     """One measurement: what the generator saw, and the processor time it took the server."""
+    beside_us = 0
+    if workload.stays:
+        if workload.connections not in server.kept_sessions_us:
+            cost_us = kept_sessions_us(workload, server, options)
+            server.kept_sessions_us[workload.connections] = cost_us
+        beside_us = server.kept_sessions_us[workload.connections]
     before = server.group.cpu_ns()
     found = GENERATORS[workload.generator](workload, server, options, seconds)
     # What a server puts off (a checkpoint, a child's end) is counted with what caused it.
     time.sleep(options.settle if workload.protocol == "lmtp" else POP3_SETTLE_S)
     server.check_alive()
-    cpu_us = (server.group.cpu_ns() - before) / 1000
+    cpu_us = max(0, (server.group.cpu_ns() - before) / 1000 - beside_us)
     found["server_cpu_us"] = cpu_us / (found["operations"] + found["under_way"])
+    found["sessions_cpu_us"] = beside_us
     if workload.name == "deliver":
         server.deliver_rate = found["rate"]
     return found

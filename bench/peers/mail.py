@@ -4,7 +4,7 @@
 import concurrent.futures
 import os
 import smtplib
-import socket
+import threading
 import time
 
 from peers.server import PASSWORD, USER
@@ -30,50 +30,73 @@ def message(user, number, octets=OCTETS):
     return (head + body).encode("ascii")
 
 
-def deliver(port, users, messages):
-    """One connection's part."""
+def deliver(port, users, messages, over):
+    """One connection's part, unless it is over before."""
     with smtplib.LMTP("127.0.0.1", port, local_hostname="compare.test", timeout=120) as client:
         for user in users:
             for number in messages:
+                if over.is_set():
+                    return
                 client.sendmail("sender@compare.test", [f"{user}@localhost"], message(user, number))
 
 
-def write_maildir(server, users, messages):
-    """For those without LMTP: files, as a delivery agent leaves them."""
-    for user in users:
-        folder = server.maildir(user)
-        for name in ("cur", "new", "tmp"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in messages:
-            data = message(user, number).replace(b"\r\n", b"\n")
-            path = folder / "new" / f"{1700000000 + number}.M{number}P1.compare"
-            with open(path, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        server.give(folder)
+def write(path, data, mode="wb"):
+    """As durable as a server's own deliveries."""
+    with open(path, mode) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def put_maildir(folder, user, number, uid):
+    """A file, as a delivery agent leaves it."""
+    for name in ("", "cur", "new", "tmp"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        os.chown(folder / name, uid, uid)
+    path = folder / "new" / f"{1700000000 + number}.M{number}P1.compare"
+    write(path, message(user, number).replace(b"\r\n", b"\n"))
+    os.chown(path, uid, uid)
+
+
+def put_mbox(path, user, number):
+    data = message(user, number).replace(b"\r\n", b"\n")
+    write(path, b"From sender@compare.test Fri Nov  6 12:00:00 2026\n" + data + b"\n", "ab")
 
 
 def load(server, users, messages):
-    """Messages of these numbers for all users; returns the seconds it took."""
+    """Messages of these numbers for all users, over LMTP where the server has it, else as files.
+    Returns the seconds it took.
+    """
     names = [USER.format(number) for number in range(1, users + 1)]
     begin = time.monotonic()
-    if server.lmtp is None:
-        write_maildir(server, names, messages)
+    if server.lmtp is not None:
+        deliver_all(server.lmtp, names, messages)
     else:
-        parts = [names[part::CONNECTIONS] for part in range(CONNECTIONS)]
-        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-            pending = [pool.submit(deliver, server.lmtp, part, messages) for part in parts if part]
-            for done in pending:
-                done.result()
+        for name in names:
+            for number in messages:
+                server.put(name, number)
     return time.monotonic() - begin
+
+
+def deliver_all(port, names, messages):
+    parts = [names[part::CONNECTIONS] for part in range(CONNECTIONS)]
+    over = threading.Event()
+    pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS)
+    try:
+        pending = [pool.submit(deliver, port, part, messages, over) for part in parts if part]
+        for done in pending:
+            done.result()
+    finally:
+        # Whoever ends us does not wait for the threads: they end with their server's connections.
+        over.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Session:
     """A POP3 session that is only held open."""
 
-    def __init__(self, port, user):
-        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+    def __init__(self, server, user):
+        self.socket = server.connect(server.pop3, 60)
         self.file = self.socket.makefile("rb")
         self.expect()
         self.ask(f"USER {user}")
@@ -91,5 +114,8 @@ class Session:
 
     def end(self):
         self.ask("QUIT")
+        self.drop()
+
+    def drop(self):
         self.file.close()
         self.socket.close()

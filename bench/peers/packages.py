@@ -6,8 +6,9 @@ start our own instances with configurations of our own.
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
+
+from peers import ending
 
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
 DENY = "#!/bin/sh\n# Made by bench/compare while it installs; removed again.\nexit 101\n"
@@ -39,17 +40,20 @@ def version(package):
 
 def run(*command):
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        check=False,
-    )
+    # An interrupted dpkg leaves packages half configured: we end after it. A session of its own
+    # keeps a terminal's signals away.
+    with ending.held():
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            check=False,
+        )
     return done.returncode, done.stdout
 
 
@@ -70,42 +74,44 @@ def install(packages):
     if os.geteuid() != 0:
         raise Missing(f"not installed, and only root can: apt-get install {' '.join(wanted)}")
     print(f"installing {' '.join(wanted)}, without starting anything", flush=True)
-    enabled_before = enabled()
-    # An interrupted dpkg leaves packages half configured: we end after it.
-    signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    own_policy = not POLICY.exists()
-    if own_policy:
-        POLICY.write_text(DENY, encoding="ascii")
-        POLICY.chmod(0o755)
-    try:
-        run("apt-get", "update", "-qq")
-        code, text = run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted)
-    finally:
+    with ending.held():
+        enabled_before = enabled()
+        own_policy = not POLICY.exists()
         if own_policy:
-            POLICY.unlink()
-        disable(enabled() - enabled_before)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            POLICY.write_text(DENY, encoding="ascii")
+            POLICY.chmod(0o755)
+        try:
+            run("apt-get", "update", "-qq")
+            code, text = run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted)
+        finally:
+            if own_policy:
+                POLICY.unlink()
+            disable(enabled() - enabled_before)
     if code != 0:
         raise Missing(f"apt-get could not install {' '.join(wanted)}:\n{text[-1500:]}")
     return wanted
 
 
-def unpack(package, program, folder):
-    """The program of a package that excludes another server's: unpacked below `folder`, not
-    installed. What it needs must be installed. Returns its path.
+def unpack(names, folder):
+    """Packages that exclude one another, or would put files where the machine has its own: unpacked
+    below `folder`, not installed, without what is installed already. Returns the version of the
+    first.
     """
-    path = pathlib.Path(folder) / program
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        script = (
-            'cd "$1" && apt-get download -qq -o APT::Sandbox::User=root "$2" && '
-            'dpkg-deb -x "$2"_*.deb . && rm -f "$2"_*.deb'
-        )
-        code, text = run("sh", "-c", script, "sh", str(folder), package)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    script = (
+        'cd "$1" && apt-get download -qq -o APT::Sandbox::User=root "$2" && '
+        'dpkg-deb -f "$2"_*.deb Version >"$2.version" && dpkg-deb -x "$2"_*.deb . && '
+        'rm -f "$2"_*.deb'
+    )
+    for name in names:
+        done = folder / f"{name}.version"
+        if done.exists() or (name != names[0] and installed(name)):
+            continue
+        code, text = run("sh", "-c", script, "sh", str(folder), name)
         if code != 0:
-            raise Missing(f"apt-get could not download {package}: {text[-500:]}")
-    return path
+            raise Missing(f"apt-get could not download {name}: {text[-500:]}")
+    return (folder / f"{names[0]}.version").read_text(encoding="ascii").strip()
 
 
 def disable(links):

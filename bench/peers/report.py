@@ -78,7 +78,8 @@ def machine_lines(document):
         f"{document['load_after']} after.",
         f"Servers on processor {document['server_cpus']}, generators on {document['load_cpus']}; "
         f"{document['rounds']} rounds in alternation, {document['seconds']} s each; "
-        f"{document['users']} users with {document['messages']} messages each. Medians of rounds.",
+        f"{document['users']} users with {document['messages']} messages each. Medians of rounds. "
+        f"{document['minutes']:.0f} minutes in all.",
         f"Processor time by {document['accounting']}: every process of the server and the kernel's "
         "work for it, children that have ended included.",
         "",

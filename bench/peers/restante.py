@@ -3,24 +3,14 @@
 
 import re
 import subprocess
-import time
 
-from peers.server import PASSWORD, START_S, USER, Server
+from peers.server import PASSWORD, USER, Server, wait_for_line
 
 
 def listening(server, name):
     """The port of a listener, as a program of ours prints it."""
     match = re.search(rf"^listening {name} \S+:(\d+)$", server.output(), re.M)
     return int(match.group(1)) if match else None
-
-
-def wait_for_line(server, line):
-    deadline = time.monotonic() + START_S
-    while line not in server.output():
-        server.check_alive()
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{server.name} is not ready:\n{server.output()}")
-        time.sleep(0.02)
 
 
 class Restante(Server):

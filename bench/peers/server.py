@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from peers import accounting
+from peers import accounting, ending, packages
 
 USER = "load{}"
 PASSWORD = "word"
@@ -36,14 +36,16 @@ class Server:
     name = ""
     about = ""  # One line for the report.
     packages = ()
-    version_package = None
     has_mail = True
+    enter_network = None  # For a child that is to reach it, before it becomes a generator.
 
     def __init__(self, options, folder):
         self.options = options
         self.folder = pathlib.Path(folder) / self.name
-        self.group = accounting.Group(self.name)
+        self.group = None
         self.process = None
+        self.version = "this tree"
+        self.kept_sessions_us = {}  # What sessions that stay cost: by their number.
         self.pop3 = self.lmtp = None  # Ports on 127.0.0.1; lmtp None: no LMTP.
         self.log_path = self.folder / "output.log"
 
@@ -61,9 +63,18 @@ class Server:
     def mail_folder(self):
         return self.folder / "mail"
 
+    def put(self, user, number):
+        """Mail as a file, where there is no LMTP."""
+        raise NotImplementedError
+
+    def connect(self, port, timeout_s):
+        return socket.create_connection(("127.0.0.1", port), timeout_s)
+
     # For the comparison.
 
     def start(self):
+        if self.packages:
+            self.version = packages.version(self.packages[0])
         self.folder.mkdir(parents=True)
         self.folder.chmod(0o755)
         self.prepare()
@@ -71,7 +82,8 @@ class Server:
         self.after_start()
 
     def launch(self):
-        with open(self.log_path, "wb") as log:
+        with ending.held(), open(self.log_path, "wb") as log:
+            self.group = accounting.Group(self.name)
             self.process = subprocess.Popen(
                 ["taskset", "-c", self.options.server_cpus, *map(str, self.command())],
                 cwd=self.folder,
@@ -81,7 +93,7 @@ class Server:
                 preexec_fn=self.become_server,
                 start_new_session=True,
             )
-        self.group.started(self.process.pid)
+            self.group.started(self.process.pid)
         self.wait_ready()
 
     def become_server(self):
@@ -92,7 +104,6 @@ class Server:
     def restart(self):
         """The same mail in fresh processes."""
         self.end_processes()
-        self.group = accounting.Group(self.name)
         self.launch()
 
     def wait_ready(self):
@@ -107,9 +118,15 @@ class Server:
             code = self.process.returncode
             raise RuntimeError(f"{self.name} ended with {code}:\n{self.output()}")
 
-    def end_processes(self):
+    def ask_to_end(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def end_processes(self):
+        if self.group is None:
+            return
+        self.ask_to_end()
+        if self.process is not None:
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
@@ -128,12 +145,21 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def wait_for_line(server, line):
+    deadline = time.monotonic() + START_S
+    while line not in server.output():
+        server.check_alive()
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{server.name} is not ready:\n{server.output()}")
+        time.sleep(0.02)
+
+
 def wait_for_port(server, port):
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         server.check_alive()
         try:
-            with socket.create_connection(("127.0.0.1", port), 5) as probe:
+            with server.connect(port, 5) as probe:
                 if probe.recv(1):
                     return
         except OSError:

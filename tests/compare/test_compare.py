@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,104 @@ class Parts(unittest.TestCase):
             "login", "a session", {"restante": [run(30), run(50), run(40)], "floor": [run(20)]}
         )
         self.assertIn("| restante | 40.0 | 30.0 to 50.0 | 1.00 | 2.00 |", "\n".join(table))
+
+
+def processes_in(folder):
+    """Those whose command or folder is below it, and which have not ended."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            if folder in words or os.readlink(entry / "cwd").startswith(folder):
+                found.append(words.replace("\0", " "))
+        except OSError:
+            pass  # It has ended, or its parent has not noticed yet.
+    return found
+
+
+def groups():
+    root = accounting.cgroup_root()
+    return {str(one) for one in root.glob(f"{accounting.PREFIX}*")} if root else set()
+
+
+class Interrupted(unittest.TestCase):
+    """Signals in the middle, to the whole comparison as from a terminal or to its process alone."""
+
+    def interrupt(self, at, number, group=False, again=False):
+        """Waits until `at` is in the output, sends the signal, or sends it until it has ended, and
+        looks what is left.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            log = pathlib.Path(folder) / "output"
+            mail_folder = pathlib.Path(folder) / "here"
+            mail_folder.mkdir()
+            command = [settings.ROOT / "bench" / "compare", "--no-install", "--rounds=1"]
+            command += ["--servers=restante,floor", "--users=40", "--messages=2", "--settle=0.1"]
+            command += ["--workloads=login", "--seconds=600", f"--build={settings.BUILD}"]
+            command += [f"--dir={mail_folder}", f"--report={folder}/compare.md"]
+            with open(log, "wb") as output:
+                process = subprocess.Popen(
+                    [str(word) for word in command],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            try:
+                until(
+                    lambda: process.poll() is not None or at in log.read_text(),
+                    f"{at} in the output",
+                    timeout=300,
+                )
+                self.assertIsNone(process.poll(), log.read_text())
+                until(lambda: processes_in(str(mail_folder)), "a server runs")
+                own = {one for one in groups() if f"{accounting.PREFIX}{process.pid}-" in one}
+                (os.killpg if group else os.kill)(process.pid, number)
+                while again and process.poll() is None:
+                    os.kill(process.pid, number)
+                code = process.wait(settings.seconds(120))
+            finally:
+                process.kill()
+                process.wait()
+            self.assertEqual(code, 128 + number, log.read_text())
+            self.assertEqual(processes_in(folder), [])
+            self.assertEqual(own & groups(), set())
+            self.assertEqual(list(mail_folder.iterdir()), [])
+            self.assertFalse((pathlib.Path(folder) / "compare.md").exists())
+
+    def test_ended_while_servers_start(self):
+        self.interrupt("restante: started", signal.SIGTERM)
+
+    def test_ended_while_it_measures_by_a_terminal(self):
+        self.interrupt("octets a session", signal.SIGINT, group=True)
+
+    def test_told_again_and_again(self):
+        self.interrupt("floor: started", signal.SIGTERM, again=True)
+
+    def test_what_belongs_together_is_not_torn_apart(self):
+        program = (
+            "import os, signal\n"
+            "from peers import ending\n"
+            "ending.install()\n"
+            "try:\n"
+            "    with ending.held():\n"
+            "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "        print('whole')\n"
+            "    print('too far')\n"
+            "finally:\n"
+            "    ending.clear_up()\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "    print('cleared up')\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", program],
+            env={**os.environ, "PYTHONPATH": str(settings.ROOT / "bench")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.stdout.split("\n"), ["whole", "cleared up", ""])
+        self.assertEqual(done.returncode, 128 + signal.SIGTERM)
 
 
 @unittest.skipUnless(settings.LONG, "only in the long run")
