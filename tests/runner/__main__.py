@@ -32,14 +32,22 @@ def arguments():
 
 
 def choose(jobs, patterns):
-    """The jobs named and the builds they need."""
+    """The jobs named."""
     suites = [job for job in jobs if job.suite]
-    chosen = [job for job in suites if any(fnmatch.fnmatch(job.name, one) for one in patterns)]
     for pattern in patterns:
         if not any(fnmatch.fnmatch(job.name, pattern) for job in suites):
             sys.exit(f"tests/run: no suite is called {pattern}; tests/run --list names them")
-    needed = set().union(*(job.needs for job in chosen))
-    return [job for job in jobs if job.name in needed or job in chosen]
+    return [job for job in suites if any(fnmatch.fnmatch(job.name, one) for one in patterns)]
+
+
+def with_builds(jobs, chosen):
+    """The chosen suites and all that they need, in the order of `jobs`."""
+    needed = {job.name for job in chosen}
+    while True:
+        more = set().union(*(job.needs for job in jobs if job.name in needed)) - needed
+        if not more:
+            return [job for job in jobs if job.name in needed]
+        needed |= more
 
 
 def children():
@@ -87,7 +95,10 @@ def main():
         print("\n".join(job.name for job in jobs if job.suite))
         return 0
     if options.only:
-        jobs = choose(jobs, options.only)
+        chosen = choose(jobs, options.only)
+    else:
+        chosen = [job for job in jobs if job.suite and (options.long or not job.extra)]
+    jobs = with_builds(jobs, chosen)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
@@ -119,6 +130,9 @@ def main():
     passed = sum(job.passed for job in done)
     failed = sum(job.failed for job in done) + len(left)
     skipped = sum(job.skipped for job in done)
+    for job in done:
+        for line in job.failures():
+            print(f"FAILED {job.name}: {line}")
     minutes, seconds = divmod(int(time.monotonic() - begin), 60)
     print(f"tests/run: {minutes} min {seconds:02} s, {skipped} skipped")
     print(f"{passed} passed, {failed} failed")

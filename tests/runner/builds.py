@@ -12,18 +12,21 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ["restanted", "restante"]
+PLAIN = ["--buildtype=release", "-Db_ndebug=false", "-Dwerror=true"]
 
 # kind -> (options of meson setup, targets, environment).
 KINDS = {
     # What a user gets, assertions included.
     "plain": (
-        ["--buildtype=release", "-Db_ndebug=false", "-Dwerror=true"],
+        PLAIN,
         PROGRAMS + ["restante-bench", "test-programs"],
         {},
     ),
+    # The unit tests of that build, in its folder.
+    "plain-unit": (PLAIN, ["unit-programs"], {}),
     "asan": (
         ["-Ddebug=true", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_ndebug=false"],
-        PROGRAMS + ["test-programs"],
+        PROGRAMS + ["unit-programs", "test-programs"],
         {},
     ),
     "tsan": (

@@ -15,7 +15,17 @@ FIGURES = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
 class Job:
     """One process: a build, which has no figures, or a suite, which has."""
 
-    def __init__(self, name, command, needs=(), slots=1, limit_s=300, environment=None, suite=True):
+    def __init__(
+        self,
+        name,
+        command,
+        needs=(),
+        slots=1,
+        limit_s=300,
+        environment=None,
+        suite=True,
+        extra=False,
+    ):
         self.name = name
         self.command = command
         self.needs = set(needs)
@@ -23,9 +33,11 @@ class Job:
         self.limit_s = limit_s
         self.environment = environment or {}
         self.suite = suite
+        self.extra = extra  # only in the long form, or when named
         self.process = None
         self.log_path = None
         self.problem = None
+        self.bad_tests = []
         self.passed = self.failed = self.skipped = 0
         self.duration_s = 0.0
 
@@ -71,6 +83,7 @@ class Job:
         if self.suite and figures:
             passed, failed, skipped = figures[-1]
             self.passed, self.failed, self.skipped = int(passed), int(failed), int(skipped or 0)
+        self.bad_tests = [line for line in self.log().splitlines() if line.startswith("not ok")]
         if self.problem is None and self.suite and not figures:
             self.problem = f"ended with {code} and no figures"
         if self.problem is None and code != 0 and self.failed == 0:
@@ -79,6 +92,11 @@ class Job:
             self.problem = "ran no test"
         if self.problem is not None:
             self.failed += 1
+
+    def failures(self):
+        """What went wrong, a line each, for the end of a run."""
+        problems = [self.problem] if self.problem is not None else []
+        return (problems + self.bad_tests)[:20] if self.failed else []
 
     def report(self):
         """One line about the job, and what went wrong."""

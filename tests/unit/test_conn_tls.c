@@ -120,10 +120,12 @@ static void release(void *owner)
 }
 
 #define FILE_LENGTH ((size_t)3 * 1024 * 1024 + 17)
+#define SLOW_LENGTH ((size_t)200000) /* through buffers of 8 KB, with a pause for each */
 
 /* Octets, a file, octets, a reader, a file: in that order at the client, however slow it is. */
 static void all_kinds_of_output(enum loop_kind kind, bool cold, bool slow)
 {
+    const size_t length = slow ? SLOW_LENGTH : FILE_LENGTH;
     SSL_CTX *context = client_context();
     struct world *world = world_open(kind, server_make(NULL, NULL));
     client_connect(world, context);
@@ -132,7 +134,7 @@ static void all_kinds_of_output(enum loop_kind kind, bool cold, bool slow)
         (void)setsockopt(world->peer, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
         (void)setsockopt(world->conn.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     }
-    int file = pattern_file(FILE_LENGTH);
+    int file = pattern_file(length);
     if (cold) {
         cr_assert_eq(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0);
     }
@@ -141,7 +143,7 @@ static void all_kinds_of_output(enum loop_kind kind, bool cold, bool slow)
                                      .left = 100000};
     struct sendq_extent extent = {.fd = file,
                                   .offset = 5,
-                                  .length = FILE_LENGTH - 5,
+                                  .length = length - 5,
                                   .hold = {.release = release, .owner = &releases}};
     cr_assert_eq(conn_write(&world->conn, "+OK\r\n", 5), STATUS_OK);
     cr_assert_eq(conn_send_extent(&world->conn, &extent), STATUS_OK);
@@ -154,10 +156,10 @@ static void all_kinds_of_output(enum loop_kind kind, bool cold, bool slow)
     conn_finish(&world->conn);
     UNTIL(world, world->got_end);
     size_t at = 0;
-    cr_assert_eq(world->got_length, 5 + FILE_LENGTH - 5 + 3 + 100000 + 1);
+    cr_assert_eq(world->got_length, 5 + length - 5 + 3 + 100000 + 1);
     cr_assert_eq(memcmp(world->got, "+OK\r\n", 5), 0);
-    cr_assert(pattern_matches(world->got + 5, 5, FILE_LENGTH - 5));
-    at = FILE_LENGTH;
+    cr_assert(pattern_matches(world->got + 5, 5, length - 5));
+    at = length;
     cr_assert_eq(memcmp(world->got + at, ".\r\n", 3), 0);
     cr_assert_eq(world->got[at + 3], 'r');
     cr_assert_eq(world->got[at + 3 + 99999], 'r');
@@ -225,7 +227,7 @@ ON_BOTH(conn_tls, a_file_shorter_than_promised_ends_the_conn)
 
 ON_BOTH(conn_tls, a_flood_arrives_whole_through_pauses)
 {
-    static uint8_t text[1500000];
+    static uint8_t text[600000];
     for (enum loop_receive_mode mode = LOOP_RECEIVE_STREAM; mode <= LOOP_RECEIVE_BULK; mode++) {
         SSL_CTX *context = client_context();
         struct world *world = world_make(kind, server_make(NULL, NULL));

@@ -82,7 +82,9 @@ static void call(struct world *world, struct caller *caller, bool stls)
 static void hang_up(struct world *world, struct caller *caller)
 {
     conn_finish(&caller->conn);
-    UNTIL(world, caller->closed == 1 && world->input_ends > 0);
+    UNTIL(world, world->input_ends > 0);
+    conn_finish(&world->conn); /* else the caller lingers for its FIN */
+    UNTIL(world, caller->closed == 1);
 }
 
 static void shake_hands_and_echo(enum loop_kind kind, bool stls, bool resume)
