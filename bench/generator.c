@@ -509,7 +509,7 @@ static enum status begin(struct generator *generator)
     if (generator->timer_fd < 0) {
         return error_set(&generator->error, STATUS_LIMIT, 0, NULL, "no timer");
     }
-    if (config->tls != RUN_TLS_NONE) {
+    if (config->tls != RUN_TLS_NONE || config->lmtp_tls != RUN_TLS_NONE) {
         const struct tls_client_config tls = {.resume = config->tls_resume};
         status = tls_client_create(&tls, &generator->tls, &generator->error);
     }

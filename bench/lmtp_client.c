@@ -159,24 +159,51 @@ static void next_command(struct lmtp_client *client)
     }
 }
 
+static void say_hello(struct lmtp_client *client)
+{
+    client->state = LMTP_LHLO;
+    client->command = COMMAND_LHLO;
+    say(client, "LHLO bench.invalid\r\n");
+}
+
+static void start_tls(struct lmtp_client *client)
+{
+    client->state = LMTP_HANDSHAKE;
+    client->sent_ns = generator_now_ns();
+    if (conn_start_tls_client(&client->conn, client->generator->tls) != STATUS_OK) {
+        fail(client, BENCH_ERROR_TLS);
+    }
+}
+
+static void hello_agreed(struct lmtp_client *client)
+{
+    if (client->generator->config->lmtp_tls == RUN_TLS_STLS && !client->secure) {
+        client->state = LMTP_STARTTLS;
+        client->command = COMMAND_TLS;
+        say(client, "STARTTLS\r\n");
+        return;
+    }
+    disarm(client);
+    client->state = LMTP_READY;
+    generator_lmtp_free(client->generator, client);
+}
+
 static void good_reply(struct lmtp_client *client)
 {
     struct tally *tally = &client->generator->tally;
     int64_t now_ns = generator_now_ns();
     if (client->state == LMTP_GREETING) {
         tally_command(tally, COMMAND_CONNECT, client->sent_ns, now_ns);
-        client->state = LMTP_LHLO;
-        client->command = COMMAND_LHLO;
-        say(client, "LHLO bench.invalid\r\n");
-        return;
-    }
-    tally_command(tally, (enum bench_command)client->command, client->sent_ns, now_ns);
-    if (client->state == LMTP_LHLO) {
-        disarm(client);
-        client->state = LMTP_READY;
-        generator_lmtp_free(client->generator, client);
+        say_hello(client);
+    } else if (client->state == LMTP_STARTTLS) {
+        start_tls(client);
     } else {
-        next_command(client);
+        tally_command(tally, (enum bench_command)client->command, client->sent_ns, now_ns);
+        if (client->state == LMTP_LHLO) {
+            hello_agreed(client);
+        } else {
+            next_command(client);
+        }
     }
 }
 
@@ -238,24 +265,49 @@ static void on_closed(struct conn *conn, enum status reason)
     struct lmtp_client *client = list_entry(conn, struct lmtp_client, conn);
     struct generator *generator = client->generator;
     client->connected = false;
-    fail(client, BENCH_ERROR_CLOSED);
+    fail(client, client->state == LMTP_HANDSHAKE ? BENCH_ERROR_TLS : BENCH_ERROR_CLOSED);
     client->state = LMTP_FREE;
     generator->open_count--;
     generator_lmtp_gone(generator, client);
 }
 
+static void on_secure(struct conn *conn, enum status status)
+{
+    struct lmtp_client *client = list_entry(conn, struct lmtp_client, conn);
+    struct tally *tally = &client->generator->tally;
+    if (status != STATUS_OK) {
+        fail(client, BENCH_ERROR_TLS);
+        return;
+    }
+    int64_t now_ns = generator_now_ns();
+    tally_command(tally, COMMAND_TLS, client->sent_ns, now_ns);
+    *(conn_tls(conn)->resumed ? &tally->handshakes_resumed : &tally->handshakes_full) += 1;
+    client->secure = true;
+    client->sent_ns = now_ns;
+    if (client->generator->config->lmtp_tls == RUN_TLS_STLS) {
+        say_hello(client); /* again, RFC 3207 section 4.2 */
+    } else {
+        client->state = LMTP_GREETING;
+    }
+}
+
 static const struct conn_events client_events = {.on_input = on_input,
                                                  .on_input_end = on_input_end,
                                                  .on_drained = on_drained,
-                                                 .on_closed = on_closed};
+                                                 .on_closed = on_closed,
+                                                 .on_secure = on_secure};
 
 static void connected(struct lmtp_client *client, int fd)
 {
     struct generator *generator = client->generator;
     client->connected = true;
+    client->secure = false;
     client->state = LMTP_GREETING;
     conn_init(&client->conn, &generator->host, fd, LOOP_RECEIVE_STREAM, &client_events,
               &generator->config->lmtp, &generator->config->lmtp);
+    if (generator->config->lmtp_tls == RUN_TLS_IMPLICIT) {
+        start_tls(client);
+    }
     conn_start(&client->conn);
 }
 

@@ -4,6 +4,9 @@
  * pipelining MAIL, RCPT and DATA go together (RFC 2920). A refused delivery ends the connection,
  * which is opened again: so no state of the failed transaction is left. Owner: its generator's
  * thread.
+ *
+ *   FREE -> DIALING [-> HANDSHAKE] -> GREETING -> LHLO [-> STARTTLS -> HANDSHAKE -> LHLO] -> READY
+ *   READY <-> WORKING; from everywhere ENDING -> FREE
  */
 #ifndef BENCH_LMTP_CLIENT_H
 #define BENCH_LMTP_CLIENT_H
@@ -20,6 +23,8 @@ enum lmtp_client_state {
     LMTP_DIALING,
     LMTP_GREETING,
     LMTP_LHLO,
+    LMTP_STARTTLS,
+    LMTP_HANDSHAKE,
     LMTP_READY,
     LMTP_WORKING,
     LMTP_ENDING
@@ -36,7 +41,7 @@ struct lmtp_client {
     uint8_t state;
     uint8_t command; /* enum bench_command: whose reply comes next */
     bool calling;    /* the generator's: the session is being opened to stay */
-    bool working, connected;
+    bool working, connected, secure;
 };
 
 /* Readies a client that is not connected. */

@@ -72,7 +72,7 @@ static void operation_done(struct pop_client *client)
 void pop_client_send(struct pop_client *client, enum bench_command command, uint32_t msgno,
                      const char *format, ...)
 {
-    char line[2 * RUN_NAME_MAX + 64];
+    char line[POP_SEND_MAX];
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof line, format, arguments);
@@ -327,6 +327,7 @@ void pop_client_init(struct pop_client *client, struct generator *generator)
 void pop_client_deinit(struct pop_client *client)
 {
     free(client->examine);
+    free(client->scram);
     free(client->sizes);
 }
 

@@ -18,6 +18,7 @@
 #include "bench/tally.h"
 #include "io/conn.h"
 
+#define POP_SEND_MAX (2 * RUN_NAME_MAX + 64) /* octets of a command, with CRLF and NUL */
 #define POP_LINE_MAX 1024 /* octets of a reply's first line; RFC 2449 section 4 has 512 */
 
 struct generator;
@@ -52,8 +53,9 @@ struct pop_client {
     int64_t due_ns,
         began_ns; /* of the operation; the present command's start for what is no step */
     const enum work_step *step;
-    struct examine *examine; /* made with the first RETR */
-    uint64_t *sizes;         /* by message; of LIST */
+    struct examine *examine;    /* made with the first RETR */
+    struct scram_client *scram; /* made with the first such login */
+    uint64_t *sizes;            /* by message; of LIST */
     uint32_t size_count, size_capacity;
     uint32_t messages;        /* by STAT or LIST */
     uint32_t next_msgno;      /* the next to be fetched */

@@ -4,7 +4,9 @@
 #include "auth/base64.h"
 #include "bench/generator.h"
 #include "bench/pop_replies.h"
+#include "bench/scram_client.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void pop_login_greeted(struct pop_client *client)
@@ -43,6 +45,66 @@ static void send_coded(struct pop_client *client, const char *text)
     pop_client_send(client, COMMAND_AUTH, 0, "%s\r\n", coded);
 }
 
+/* SCRAM: first message, last message, and an empty line for the server's proof. */
+
+static bool is_scram(enum run_auth auth)
+{
+    return auth == RUN_AUTH_SCRAM_SHA_1 || auth == RUN_AUTH_SCRAM_SHA_256;
+}
+
+static void send_scram(struct pop_client *client, const char *command, const char *text)
+{
+    char coded[BASE64_ENCODED(SCRAM_CLIENT_TEXT_MAX) + 1];
+    size_t length = strlen(text);
+    if (strlen(command) + BASE64_ENCODED(length) > POP_SEND_MAX - 3) {
+        pop_client_fail(client, BENCH_ERROR_AUTH);
+        return;
+    }
+    coded[base64_encode(text, length, coded)] = '\0';
+    pop_client_send(client, COMMAND_AUTH, 0, "%s%s\r\n", command, coded);
+}
+
+static void begin_scram(struct pop_client *client, const char *user)
+{
+    struct generator *generator = client->generator;
+    bool short_one = generator->config->auth == RUN_AUTH_SCRAM_SHA_1;
+    char text[SCRAM_CLIENT_TEXT_MAX];
+    if (client->scram == NULL) {
+        client->scram = calloc(1, sizeof *client->scram);
+    }
+    if (client->user->keys == NULL) {
+        client->user->keys = calloc(1, sizeof *client->user->keys);
+    }
+    if (client->scram == NULL || client->user->keys == NULL ||
+        scram_client_first(client->scram, short_one ? SCRAM_SHA_1 : SCRAM_SHA_256, user,
+                           &generator->dice, text) != STATUS_OK) {
+        pop_client_fail(client, BENCH_ERROR_AUTH);
+        return;
+    }
+    send_scram(client, short_one ? "AUTH SCRAM-SHA-1 " : "AUTH SCRAM-SHA-256 ", text);
+}
+
+static void go_on_scram(struct pop_client *client, const char *coded, size_t length)
+{
+    char user[RUN_NAME_MAX], password[RUN_NAME_MAX];
+    char challenge[POP_LINE_MAX], answer[SCRAM_CLIENT_TEXT_MAX];
+    while (length > 0 && (coded[length - 1] == '\n' || coded[length - 1] == '\r')) {
+        length--;
+    }
+    bool good = length < sizeof challenge && names(client, user, password) &&
+                base64_decode(coded, length, challenge, &length) == STATUS_OK;
+    int step = client->auth_step++;
+    if (good && step == 0 &&
+        scram_client_last(client->scram, user, password, challenge, length, client->user->keys,
+                          answer) == STATUS_OK) {
+        send_scram(client, "", answer);
+    } else if (good && step == 1 && scram_client_proved(client->scram, challenge, length)) {
+        pop_client_send(client, COMMAND_AUTH, 0, "\r\n");
+    } else {
+        pop_client_fail(client, BENCH_ERROR_PROTOCOL);
+    }
+}
+
 void pop_login_begin(struct pop_client *client)
 {
     const struct run_config *config = client->generator->config;
@@ -56,6 +118,8 @@ void pop_login_begin(struct pop_client *client)
         send_plain(client, user, password);
     } else if (config->auth == RUN_AUTH_LOGIN) {
         pop_client_send(client, COMMAND_AUTH, 0, "AUTH LOGIN\r\n");
+    } else if (is_scram(config->auth)) {
+        begin_scram(client, user);
     } else {
         pop_client_send(client, COMMAND_AUTH, 0, "USER %s\r\n", user);
         if (config->pipeline > 1) {
@@ -87,14 +151,15 @@ static void go_on(struct pop_client *client)
     }
 }
 
-void pop_login_reply(struct pop_client *client, bool good, bool more)
+void pop_login_reply(struct pop_client *client, bool more, const char *text, size_t length)
 {
     enum run_auth auth = client->generator->config->auth;
-    if (!good) {
-        pop_client_fail(client, BENCH_ERROR_AUTH);
-    } else if (more && auth == RUN_AUTH_LOGIN) {
+    if (more && auth == RUN_AUTH_LOGIN) {
         go_on(client);
-    } else if (more) {
+    } else if (more && is_scram(auth)) {
+        go_on_scram(client, text, length);
+    } else if (more || (is_scram(auth) && client->auth_step != 2)) {
+        /* +OK before the server has proved itself, too. */
         pop_client_fail(client, BENCH_ERROR_PROTOCOL);
     } else if (auth != RUN_AUTH_USER || !send_pass(client)) {
         int64_t now_ns = generator_now_ns();

@@ -14,8 +14,8 @@ void pop_login_greeted(struct pop_client *client);
 /* Begins to log in. */
 void pop_login_begin(struct pop_client *client);
 
-/* The server's answer to a step of it: `good` is +OK or, with `more`, a line beginning with "+
- * ". */
-void pop_login_reply(struct pop_client *client, bool good, bool more);
+/* The server agrees to a step of it: +OK or, with `more`, "+ " and the challenge, which is what
+ * `text` has, with its line end. */
+void pop_login_reply(struct pop_client *client, bool more, const char *text, size_t length);
 
 #endif

@@ -264,11 +264,13 @@ static void good_reply(struct pop_client *client, const char *line, size_t lengt
     }
 }
 
-static void auth_reply(struct pop_client *client, bool good, bool more)
+/* Behind "+ " is the challenge. */
+static void auth_reply(struct pop_client *client, bool more, const char *line, size_t length)
 {
     client->first = (uint8_t)((client->first + 1) % RUN_PIPELINE_MAX);
     client->in_flight--;
-    pop_login_reply(client, good, more);
+    size_t head = more && length > 2 ? 2 : length;
+    pop_login_reply(client, more, line + head, length - head);
 }
 
 static void greeting(struct pop_client *client)
@@ -302,7 +304,7 @@ static void first_line(struct pop_client *client, const char *line, size_t lengt
     } else if (bad) {
         refused(client, line, length);
     } else if (client->state == POP_AUTH) {
-        auth_reply(client, true, more);
+        auth_reply(client, more, line, length);
     } else if (client->state == POP_STLS) {
         stls_agreed(client);
     } else {

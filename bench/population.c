@@ -23,6 +23,7 @@ void population_deinit(struct population *population)
 {
     for (uint32_t index = 0; population->users != NULL && index < population->count; index++) {
         free(population->users[index].known);
+        free(population->users[index].keys);
     }
     free(population->users);
     *population = (struct population){0};

@@ -24,11 +24,14 @@ struct known_message {
     bool fetched;
 };
 
+struct scram_client_keys;
+
 struct bench_user {
     uint32_t number;
     bool busy;
     uint32_t known_count, known_capacity;
-    struct known_message *known; /* in the order of the listing */
+    struct known_message *known;    /* in the order of the listing */
+    struct scram_client_keys *keys; /* made by whoever logs in so, freed with the population */
 };
 
 struct population {

@@ -38,7 +38,7 @@ static void put_settings(const struct run_config *config, const struct result_fa
                          struct doc *doc)
 {
     static const char *const tls[] = {"none", "implicit", "stls"};
-    static const char *const auth[] = {"user", "plain", "login"};
+    static const char *const auth[] = {"user", "plain", "login", "scram-sha-1", "scram-sha-256"};
     static const char *const verify[] = {"none", "sizes", "full"};
     static const char *const io[] = {"auto", "io_uring", "epoll"};
     struct doc settings;
@@ -59,6 +59,7 @@ static void put_settings(const struct run_config *config, const struct result_fa
     doc_put_text(&settings, "target", facts->target);
     doc_put_text(&settings, "lmtp", facts->lmtp);
     doc_put_text(&settings, "tls", tls[config->tls]);
+    doc_put_text(&settings, "lmtp_tls", tls[config->lmtp_tls]);
     doc_put_bool(&settings, "tls_resume", config->tls_resume);
     doc_put_text(&settings, "auth", auth[config->auth]);
     doc_put_text(&settings, "sizes", facts->sizes);

@@ -18,8 +18,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Behind STLS or STARTTLS, or from the start. */
 enum run_tls { RUN_TLS_NONE, RUN_TLS_IMPLICIT, RUN_TLS_STLS };
-enum run_auth { RUN_AUTH_USER, RUN_AUTH_PLAIN, RUN_AUTH_LOGIN };
+enum run_auth {
+    RUN_AUTH_USER,
+    RUN_AUTH_PLAIN,
+    RUN_AUTH_LOGIN,
+    RUN_AUTH_SCRAM_SHA_1,
+    RUN_AUTH_SCRAM_SHA_256
+};
 enum run_verify { RUN_VERIFY_NONE, RUN_VERIFY_SIZES, RUN_VERIFY_FULL };
 
 #define RUN_PIPELINE_MAX 64  /* commands in flight on one connection */
@@ -33,7 +40,7 @@ struct run_config {
     const struct workload *workload;
     bool has_pop3, has_lmtp;
     struct address pop3, lmtp;
-    enum run_tls tls;
+    enum run_tls tls, lmtp_tls;
     bool tls_resume;
     const char *users, *recipients, *password; /* each may hold one %u */
     uint32_t first_user, user_count;

@@ -51,7 +51,8 @@ enum option_key {
 
 static const struct argp_option load_table[] = {
     {0, 0, 0, 0, "What to load:", 1},
-    {"lmtp", KEY_LMTP, "HOST:PORT", 0, "deliver here; unix:/PATH too", 1},
+    {"lmtp", KEY_LMTP, "URL", 0,
+     "deliver to [lmtp://]HOST:PORT or unix:/PATH, lmtps:// (TLS) or lmtp+starttls://", 1},
     {"users", KEY_USERS, "PATTERN", 0, "user names, one %u for the number (demo%u)", 1},
     {"recipients", KEY_RECIPIENTS, "PATTERN", 0, "addresses for RCPT (as users)", 1},
     {"first-user", KEY_FIRST, "N", 0, "number of the first (1)", 1},
@@ -82,7 +83,8 @@ static const struct argp_option run_table[] = {
      1},
     {"target", KEY_TARGET, "URL", 0,
      "pop3://HOST:PORT, pop3s:// (TLS) or pop3+stls:// (pop3://127.0.0.1:2110)", 1},
-    {"auth", KEY_AUTH, "HOW", 0, "user (USER and PASS), plain or login", 1},
+    {"auth", KEY_AUTH, "HOW", 0, "user (USER and PASS), plain, login, scram-sha-1 or scram-sha-256",
+     1},
     {"random-users", KEY_RANDOM, 0, 0, "any user instead of the next in turn", 1},
     {"tls-resume", KEY_RESUME, 0, 0, "resumed handshakes instead of full ones", 1},
     {"rate", 'r', "R", 0, "open loop: operations a second", 2},
@@ -166,25 +168,33 @@ static void read_address(struct argp_state *state, const char *text, struct addr
     }
 }
 
-static void read_target(struct argp_state *state, const char *text, struct bench_options *options)
+struct scheme {
+    const char *prefix;
+    enum run_tls tls;
+};
+
+/* Each list ends with what an address without a scheme means. */
+static const struct scheme pop3_schemes[] = {{"pop3://", RUN_TLS_NONE},
+                                             {"pop3s://", RUN_TLS_IMPLICIT},
+                                             {"pop3+stls://", RUN_TLS_STLS},
+                                             {"", RUN_TLS_NONE}};
+static const struct scheme lmtp_schemes[] = {{"lmtp://", RUN_TLS_NONE},
+                                             {"lmtps://", RUN_TLS_IMPLICIT},
+                                             {"lmtp+starttls://", RUN_TLS_STLS},
+                                             {"", RUN_TLS_NONE}};
+
+/* Always true: what is no address ends the program. */
+static bool read_url(struct argp_state *state, const char *text, const struct scheme *schemes,
+                     enum run_tls *out_tls, struct address *out_address)
 {
-    static const struct {
-        const char *scheme;
-        enum run_tls tls;
-    } schemes[] = {{"pop3://", RUN_TLS_NONE},
-                   {"pop3s://", RUN_TLS_IMPLICIT},
-                   {"pop3+stls://", RUN_TLS_STLS},
-                   {"", RUN_TLS_NONE}};
-    options->facts.target = text;
-    for (size_t index = 0; index < sizeof schemes / sizeof schemes[0]; index++) {
-        size_t length = strlen(schemes[index].scheme);
-        if (strncmp(text, schemes[index].scheme, length) == 0) {
-            options->config.tls = schemes[index].tls;
-            read_address(state, text + length, &options->config.pop3);
-            options->config.has_pop3 = true;
-            return;
-        }
+    size_t length = strlen(schemes->prefix);
+    while (strncmp(text, schemes->prefix, length) != 0) {
+        schemes++;
+        length = strlen(schemes->prefix);
     }
+    *out_tls = schemes->tls;
+    read_address(state, text + length, out_address);
+    return true;
 }
 
 /* At most one %u and no other percent sign. */
@@ -233,9 +243,8 @@ static error_t parse_load(int key, char *argument, struct argp_state *state)
     switch (key) {
     case KEY_LMTP:
         options->facts.lmtp = argument;
-        read_address(state, strncmp(argument, "lmtp://", 7) == 0 ? argument + 7 : argument,
-                     &config->lmtp);
-        config->has_lmtp = true;
+        config->has_lmtp =
+            read_url(state, argument, lmtp_schemes, &config->lmtp_tls, &config->lmtp);
         break;
     case KEY_USERS:
         config->users = pattern(state, argument);
@@ -368,7 +377,8 @@ static void check_run(struct argp_state *state, struct bench_options *options);
 
 static error_t parse_run(int key, char *argument, struct argp_state *state)
 {
-    static const char *const auths[] = {"user", "plain", "login", NULL};
+    static const char *const auths[] = {"user",        "plain",         "login",
+                                        "scram-sha-1", "scram-sha-256", NULL};
     static const char *const verifies[] = {"none", "sizes", "full", NULL};
     static const char *const arrivals[] = {"constant", "poisson", NULL};
     struct bench_options *options = state->input;
@@ -381,7 +391,8 @@ static error_t parse_run(int key, char *argument, struct argp_state *state)
         read_workload(state, argument, config);
         break;
     case KEY_TARGET:
-        read_target(state, argument, options);
+        options->facts.target = argument;
+        config->has_pop3 = read_url(state, argument, pop3_schemes, &config->tls, &config->pop3);
         break;
     case KEY_AUTH:
         config->auth = (enum run_auth)choice(state, argument, auths);
@@ -427,7 +438,9 @@ static void default_target(struct argp_state *state, struct bench_options *optio
     const struct workload *workload = options->config.workload;
     if (workload_uses_pop3(workload) && !options->config.has_pop3) {
         static const char usual[] = "pop3://127.0.0.1:2110";
-        read_target(state, usual, options);
+        options->facts.target = usual;
+        options->config.has_pop3 =
+            read_url(state, usual, pop3_schemes, &options->config.tls, &options->config.pop3);
     }
     if (workload_uses_lmtp(workload) && !options->config.has_lmtp) {
         argp_failure(state, 2, 0, "%s delivers mail: where, says --lmtp", workload->name);

@@ -241,6 +241,78 @@ class AgainstRestante(ServerCase):
         self.assertNotIn("not-this-one", (self.folder / "x.json").read_text())
 
 
+class SecretsAndKeys(ServerCase):
+    """SCRAM, and LMTP behind STARTTLS."""
+
+    options = (
+        "listener.pop3.auth_scram=true",
+        "listener.pop3s.auth_scram=true",
+        "listener.lmtp.tls=starttls",
+    )
+
+    def setUp(self):
+        super().setUp()
+        self.pop3 = "pop3://" + text_address(self.server.address("pop3"))
+        self.pop3s = "pop3s://" + text_address(self.server.address("pop3s"))
+        self.lmtp = "lmtp+starttls://" + text_address(self.server.address("lmtp"))
+
+    def load(self, workload, *more, code=0):
+        return run_some(*f"-w {workload} --closed -c 3".split(), *more, code=code)["runs"][0]
+
+    def test_scram_logs_in_with_and_without_tls(self):
+        for target in (self.pop3, self.pop3s):
+            for auth in ("scram-sha-1", "scram-sha-256"):
+                with self.subTest(target=target, auth=auth):
+                    one = self.load("login", "--target", target, "--auth", auth)
+                    self.assertEqual(one["errors"], {}, one.get("first_error"))
+                    self.assertGreater(one["by_command"]["auth"]["latency_us"]["count"], 0)
+
+    def test_scram_with_a_wrong_password_is_an_error_of_login(self):
+        one = run_some_or_errors(
+            *"-w login --rate 20 -c 2 --password wrong --auth scram-sha-256".split(),
+            *("--target", self.pop3),
+            code=None,
+        )
+        self.assertEqual(list(one["errors"]), ["auth"])
+
+    def test_a_server_that_does_not_prove_itself_is_not_believed(self):
+        fake = Fake()
+        self.addCleanup(fake.close)
+        one = run_some_or_errors(
+            *"-w login --rate 20 -c 2 --auth scram-sha-256 --target".split(),
+            f"pop3://{fake.pop3}",
+            code=None,
+        )
+        self.assertEqual(list(one["errors"]), ["protocol"])
+
+    def test_lmtp_delivers_behind_starttls(self):
+        for more in ((), ("--pipeline", "3")):
+            one = self.load("deliver", "--lmtp", self.lmtp, *more)
+            self.assertEqual(one["errors"], {}, one.get("first_error"))
+            self.assertGreaterEqual(one["handshakes_full"], 3)
+        bench("populate", "--lmtp", self.lmtp, "--messages", 1)
+
+    def test_a_server_that_says_no_to_starttls_is_an_error(self):
+        fake = Fake()
+        self.addCleanup(fake.close)
+        one = run_some_or_errors(
+            *"-w deliver --closed --timeout 0.5 --lmtp".split(),
+            f"lmtp+starttls://{fake.lmtp}",
+            code=None,
+        )
+        self.assertTrue(set(one["errors"]) & {"tls", "timeout", "closed"}, one["errors"])
+
+
+class LmtpInTls(ServerCase):
+    options = ("listener.lmtp.tls=implicit",)
+
+    def test_lmtp_delivers_in_tls_from_the_start(self):
+        url = "lmtps://" + text_address(self.server.address("lmtp"))
+        one = run_some("-w", "deliver", "--closed", "--lmtp", url, "-c", 2)["runs"][0]
+        self.assertEqual(one["errors"], {}, one.get("first_error"))
+        self.assertGreaterEqual(one["handshakes_full"], 2)
+
+
 class AgainstTheFloor(unittest.TestCase):
     def setUp(self):
         self.floor = Floor()
