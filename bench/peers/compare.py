@@ -202,6 +202,7 @@ class Comparison:
             by_server = {}
             self.document["workloads"][workload.name] = {
                 "about": f"{workload.about}, {workload.connections} connections",
+                "again": workload.again,
                 "servers": by_server,
             }
             for server in filter(workload.suits, self.running):

@@ -8,6 +8,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 
 from peers import ending
@@ -21,7 +22,16 @@ POP3_SETTLE_S = 0.5
 
 class Workload:
     def __init__(
-        self, name, about, connections, protocol="pop3", options=(), generator="bench", stays=False
+        self,
+        name,
+        about,
+        connections,
+        protocol="pop3",
+        *,
+        options=(),
+        generator="bench",
+        stays=False,
+        again=None,
     ):
         self.name = name
         self.about = about
@@ -30,9 +40,11 @@ class Workload:
         self.options = options
         self.generator = generator
         self.stays = stays  # A session does many operations.
+        self.again = again  # The workload that this is again, by somebody else's generator.
 
     def suits(self, server):
-        return getattr(server, self.protocol) is not None
+        own = server.name in ("restante", "floor")
+        return getattr(server, self.protocol) is not None and (own or self.generator != "second")
 
 
 WORKLOADS = [
@@ -40,7 +52,21 @@ WORKLOADS = [
     Workload("noop", "NOOP", 8, stays=True),
     Workload("retr", "RETR of 4 KB, session kept", 8, options=("--number", "1"), stays=True),
     Workload("deliver", "durable LMTP delivery of 4 KB", 64, "lmtp"),
-    Workload("smtp-source", "as by smtp-source (Postfix)", 64, "lmtp", generator="smtp-source"),
+    Workload(
+        "smtp-source",
+        "as by smtp-source (Postfix)",
+        64,
+        "lmtp",
+        generator="smtp-source",
+        again="deliver",
+    ),
+    Workload("login-2", "login again, second generator", 8, generator="second", again="login"),
+    Workload(
+        "noop-2", "NOOP again, second generator", 8, generator="second", stays=True, again="noop"
+    ),
+    Workload(
+        "retr-2", "RETR again, second generator", 8, generator="second", stays=True, again="retr"
+    ),
 ]
 
 
@@ -80,6 +106,30 @@ def run_bench(workload, server, options, seconds):
         "errors": found["errors_total"],
         "latency_us": {name: found["latency_us"][name] for name in ("p50", "p99", "p999")},
         "generator_cpu_us": found["generator"]["cpu_us_per_operation"],
+    }
+
+
+def run_second(workload, server, options, seconds):
+    """An epoll client in Python that shares nothing with restante-bench."""
+    command = ["taskset", "-c", options.load_cpus, sys.executable, "-B"]
+    command += [str(pathlib.Path(__file__).parent / "independent.py"), "--port", str(server.pop3)]
+    command += ["--workload", workload.again, "--connections", str(workload.connections)]
+    command += ["--users", USER.replace("{}", "%u"), "--user-count", str(options.users)]
+    command += ["--password", PASSWORD, "--seconds", str(seconds)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=seconds * 3 + 120
+    )
+    if done.returncode != 0:
+        raise GeneratorFailed(done.stderr[-500:])
+    found = json.loads(done.stdout)
+    return {
+        "operations": found["operations"],
+        "under_way": workload.connections,
+        "seconds": found["seconds"],
+        "rate": found["operations"] / found["seconds"],
+        "errors": 0,
+        "latency_us": {},
+        "generator_cpu_us": None,
     }
 
 
@@ -153,7 +203,7 @@ def run_smtp_source(workload, server, options, seconds):
     }
 
 
-GENERATORS = {"bench": run_bench, "smtp-source": run_smtp_source}
+GENERATORS = {"bench": run_bench, "second": run_second, "smtp-source": run_smtp_source}
 
 
 def kept_sessions_us(workload, server, options):

@@ -70,6 +70,25 @@ def storage_table(document):
     return lines + [""]
 
 
+def agreement_table(workloads):
+    """Server CPU of the same workload by restante-bench and by somebody else's generator."""
+    rows = []
+    for name, again in workloads.items():
+        first = workloads.get(again.get("again") or "", {}).get("servers", {})
+        for server, runs in again["servers"].items():
+            ours, theirs = (
+                median(one, "server_cpu_us") for one in (first.get(server, []), runs)
+            )
+            if ours and theirs:
+                cells = [again["again"], name, server, figure(ours, 1), figure(theirs, 1)]
+                cells.append(f"{100 * (theirs / ours - 1):+.0f} %")
+                rows.append("| " + " | ".join(cells) + " |")
+    if not rows:
+        return []
+    head = "| workload | again as | server | us by restante-bench | us by the other | difference |"
+    return ["### Do the generators agree?", "", head, "|---|---|---|---|---|---|"] + rows + [""]
+
+
 def machine_lines(document):
     machine = document["machine"]
     return [
@@ -94,6 +113,7 @@ def render(document):
     lines.append("")
     for name, workload in document["workloads"].items():
         lines += workload_table(name, workload["about"], workload["servers"])
+    lines += agreement_table(document["workloads"])
     lines += storage_table(document)
     for name, why in document["missing"].items():
         lines.append(f"Not measured: {name}: {why}")

@@ -13,6 +13,7 @@ import unittest
 
 from harness import settings
 from harness.wire import until
+from loadgen.program import Floor
 
 sys.path.append(str(settings.ROOT / "bench"))
 
@@ -73,6 +74,31 @@ class Parts(unittest.TestCase):
             "login", "a session", {"restante": [run(30), run(50), run(40)], "floor": [run(20)]}
         )
         self.assertIn("| restante | 40.0 | 30.0 to 50.0 | 1.00 | 2.00 |", "\n".join(table))
+
+
+class Agreement(unittest.TestCase):
+    def test_the_report_says_how_far_two_generators_are_apart(self):
+        def workload(cpu, again=None):
+            runs = [{"server_cpu_us": one} for one in cpu]
+            return {"again": again, "servers": {"restante": runs}}
+
+        workloads = {"login": workload([90, 110, 100]), "login-2": workload([95], "login")}
+        rows = report.agreement_table(workloads)
+        self.assertEqual(rows[4], "| login | login-2 | restante | 100 | 95.0 | -5 % |")
+        self.assertEqual(report.agreement_table({"login": workload([1])}), [])
+
+    def test_the_second_generator_counts_what_it_did(self):
+        with Floor() as floor:
+            for name in ("login", "noop", "retr"):
+                done = subprocess.run(
+                    [sys.executable, "-B", settings.ROOT / "bench/peers/independent.py"]
+                    + ["--port", floor.address.split(":")[1], "--workload", name]
+                    + ["--connections", "3", "--password", "x", "--seconds", "0.5"],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                self.assertGreater(json.loads(done.stdout)["operations"], 0, name)
 
 
 def processes_in(folder):

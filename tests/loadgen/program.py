@@ -171,6 +171,12 @@ class Floor:
         assert line.startswith("listening pop3 "), line
         self.address = line.split()[2]
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
     def close(self):
         self.process.terminate()
         code = self.process.wait(settings.seconds(30))
