@@ -207,18 +207,21 @@ void account_db_watch(struct account_db *db, void (*on_change)(void *owner, cons
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-static enum status decode(struct kv_bytes name, struct kv_bytes value, struct account *out_account)
+static enum status on_account_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
 {
-    if (name.length > AUTH_NAME_MAX) {
+    struct account *account = owner;
+    if (key.length > AUTH_NAME_MAX) {
         return STATUS_CORRUPT;
     }
-    memcpy(out_account->name, name.data, name.length);
-    out_account->name[name.length] = '\0';
-    return account_record_decode(value.data, value.length, out_account);
+    memcpy(account->name, key.data, key.length);
+    account->name[key.length] = '\0';
+    return account_record_decode(value.data, value.length, account);
 }
 
-static enum status find_in(struct account_db *db, unsigned table, const char *name,
-                           struct account *out_account)
+enum status account_get(struct account_db *db, unsigned table, const char *name,
+                        enum status (*on_entry)(void *owner, struct kv_bytes key,
+                                                struct kv_bytes value),
+                        void *owner)
 {
     struct kv_txn *txn = NULL;
     struct kv_bytes value, key = account_text(name);
@@ -231,7 +234,7 @@ static enum status find_in(struct account_db *db, unsigned table, const char *na
     }
     status = kv_get(txn, table, key, &value);
     if (status == STATUS_OK) {
-        status = decode(key, value, out_account);
+        status = on_entry(owner, key, value);
     }
     kv_abort(&txn);
     return status;
@@ -239,13 +242,13 @@ static enum status find_in(struct account_db *db, unsigned table, const char *na
 
 enum status account_find(struct account_db *db, const char *name, struct account *out_account)
 {
-    return find_in(db, db->accounts, name, out_account);
+    return account_get(db, db->accounts, name, on_account_entry, out_account);
 }
 
 enum status account_master_find(struct account_db *db, const char *name,
                                 struct account *out_account)
 {
-    return find_in(db, db->masters, name, out_account);
+    return account_get(db, db->masters, name, on_account_entry, out_account);
 }
 
 enum status account_domain_exists(struct account_db *db, const char *domain, size_t length,
@@ -311,11 +314,6 @@ enum status account_next(struct account_db *db, unsigned table, const char *afte
     }
     kv_abort(&txn);
     return status;
-}
-
-static enum status on_account_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
-{
-    return decode(key, value, owner);
 }
 
 static enum status each_in(struct account_db *db, unsigned table, const char *after,

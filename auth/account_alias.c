@@ -28,8 +28,9 @@ static size_t encode(const struct alias *alias, uint8_t out[RECORD_MAX])
     return (size_t)(to - out);
 }
 
-static enum status decode(struct kv_bytes name, struct kv_bytes value, struct alias *out_alias)
+static enum status on_entry(void *owner, struct kv_bytes name, struct kv_bytes value)
 {
+    struct alias *out_alias = owner;
     const uint8_t *at = value.data, *end = at + value.length;
     if (name.length > AUTH_NAME_MAX || value.length < 2 ||
         bytes_get16(at) > AUTH_ALIAS_TARGETS_MAX) {
@@ -136,26 +137,7 @@ enum status account_alias_remove(struct account_db *db, const char *name, struct
 
 enum status account_alias_find(struct account_db *db, const char *name, struct alias *out_alias)
 {
-    struct kv_txn *txn = NULL;
-    struct kv_bytes value, key = account_text(name);
-    if (key.length == 0 || key.length > AUTH_NAME_MAX) {
-        return STATUS_NOT_FOUND;
-    }
-    enum status status = kv_begin_read(db->kv, &txn);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = kv_get(txn, db->aliases, key, &value);
-    if (status == STATUS_OK) {
-        status = decode(key, value, out_alias);
-    }
-    kv_abort(&txn);
-    return status;
-}
-
-static enum status on_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
-{
-    return decode(key, value, owner);
+    return account_get(db, db->aliases, name, on_entry, out_alias);
 }
 
 enum status account_alias_each(struct account_db *db, const char *after,

@@ -13,29 +13,26 @@ struct drop_entry {
     struct store_drop drop;
 };
 
-static enum status decode(struct kv_bytes value, struct store_drop *out_drop)
+static enum status on_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
 {
-    if (value.length != RECORD_OCTETS) {
+    struct drop_entry *entry = owner;
+    if (key.length > AUTH_NAME_MAX || value.length != RECORD_OCTETS) {
         return STATUS_CORRUPT;
     }
     const uint8_t *octets = value.data;
-    *out_drop = (struct store_drop){.volume = bytes_get32(octets), .id = bytes_get64(octets + 4)};
+    memcpy(entry->name, key.data, key.length);
+    entry->name[key.length] = '\0';
+    entry->drop = (struct store_drop){.volume = bytes_get32(octets), .id = bytes_get64(octets + 4)};
     return STATUS_OK;
 }
 
 enum status account_drop_find(struct account_db *db, const char *name, struct store_drop *out_drop)
 {
-    struct kv_txn *txn = NULL;
-    struct kv_bytes value;
-    enum status status = kv_begin_read(db->kv, &txn);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = kv_get(txn, db->drops, account_text(name), &value);
+    struct drop_entry entry;
+    enum status status = account_get(db, db->drops, name, on_entry, &entry);
     if (status == STATUS_OK) {
-        status = decode(value, out_drop);
+        *out_drop = entry.drop;
     }
-    kv_abort(&txn);
     return status;
 }
 
@@ -69,17 +66,6 @@ enum status account_drop_remove(struct account_db *db, const char *name, struct 
         status = kv_delete(txn, db->drops, account_text(name));
     }
     return account_finish(db, &txn, status, "assigned maildrop of", name, name, out_error);
-}
-
-static enum status on_entry(void *owner, struct kv_bytes key, struct kv_bytes value)
-{
-    struct drop_entry *entry = owner;
-    if (key.length > AUTH_NAME_MAX) {
-        return STATUS_CORRUPT;
-    }
-    memcpy(entry->name, key.data, key.length);
-    entry->name[key.length] = '\0';
-    return decode(value, &entry->drop);
 }
 
 enum status account_drop_each(struct account_db *db, const char *after,

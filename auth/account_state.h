@@ -37,8 +37,14 @@ const char *account_name_domain(const char *name);
 MUST_CHECK enum status account_count_domain(struct account_db *db, struct kv_txn *txn,
                                             const char *domain, bool is_more);
 
-/* The first entry of `table` behind `after`, in a transaction of its own; `on_entry` copies what it
- * needs of it. STATUS_NOT_FOUND at the end. */
+/* The entry called `name` in `table`, in a transaction of its own; `on_entry` copies what it needs
+ * of it. STATUS_NOT_FOUND. */
+MUST_CHECK enum status account_get(struct account_db *db, unsigned table, const char *name,
+                                   enum status (*on_entry)(void *owner, struct kv_bytes key,
+                                                           struct kv_bytes value),
+                                   void *owner);
+
+/* The first entry of `table` behind `after`, likewise. STATUS_NOT_FOUND at the end. */
 MUST_CHECK enum status account_next(struct account_db *db, unsigned table, const char *after,
                                     enum status (*on_entry)(void *owner, struct kv_bytes key,
                                                             struct kv_bytes value),

@@ -90,17 +90,9 @@ static enum status explain_busy(const struct config *config, struct error *out_e
 static enum status open_parts(struct admin_client *client, const struct config *config,
                               struct error *out_error)
 {
-    struct store_config store = {.path = config->store.path,
-                                 .segment_size = config->store.segment_size,
-                                 .blob_min = config->store.blob_min,
-                                 .map_size = config->store.map_size,
-                                 .checkpoint_ms = config->store.checkpoint_ms,
-                                 .compact_off = config->store.compact_rate == 0,
-                                 .compact_rate = config->store.compact_rate,
-                                 .compact_ms = config->store.compact_ms,
-                                 .compact_live = config->store.compact_live,
-                                 .message_octets_max = config->lmtp.message_octets_max,
-                                 .body_memory = config->store.body_memory};
+    struct store_config store;
+    config_store(config, &store);
+    store.scrub_rate = 0; /* it is open for one command */
     enum status status = store_open(&store, &client->store, out_error);
     if (status == STATUS_BUSY) {
         return explain_busy(config, out_error);

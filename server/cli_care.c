@@ -111,14 +111,14 @@ static enum cli_exit check_closed_store(struct cli *cli)
     struct doc findings, summary;
     struct check_result result;
     struct error error = {.status = STATUS_OK};
-    struct store_config config = {.path = cli->config->store.path,
-                                  .map_size = cli->config->store.map_size};
+    struct store_config config;
     struct check_options options = {.rate = cli->rate,
                                     .scratch = cli->scratch,
                                     .on_progress = on_check_progress,
                                     .on_damage = on_damage,
                                     .owner = &findings};
     doc_array(&findings);
+    config_store(cli->config, &config);
     enum status status = store_check_closed(&config, &options, &result, &error);
     end_progress();
     if (status == STATUS_BUSY) {
@@ -282,9 +282,8 @@ enum cli_exit cli_rebuild(struct cli *cli)
 {
     struct error error = {.status = STATUS_OK};
     struct store_rebuilt rebuilt = {0};
-    struct store_config config = {.path = cli->config->store.path,
-                                  .segment_size = cli->config->store.segment_size,
-                                  .map_size = cli->config->store.map_size};
+    struct store_config config;
+    config_store(cli->config, &config);
     enum status status = store_rebuild(&config, on_rebuild_progress, NULL, &rebuilt, &error);
     end_progress();
     if (status == STATUS_BUSY) {

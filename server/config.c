@@ -11,6 +11,7 @@
 #include "server/privileges.h"
 #include "server/server_limits.h"
 #include "server/setting.h"
+#include "storage/store.h"
 
 #include <assert.h>
 #include <confuse.h>
@@ -752,4 +753,21 @@ void config_free(struct config **config)
     free((*config)->listeners);
     free(*config);
     *config = NULL;
+}
+
+void config_store(const struct config *config, struct store_config *out_store)
+{
+    const struct config_store *store = &config->store;
+    *out_store = (struct store_config){.path = store->path,
+                                       .segment_size = store->segment_size,
+                                       .blob_min = store->blob_min,
+                                       .map_size = store->map_size,
+                                       .checkpoint_ms = store->checkpoint_ms,
+                                       .compact_off = store->compact_rate == 0,
+                                       .compact_rate = store->compact_rate,
+                                       .compact_ms = store->compact_ms,
+                                       .compact_live = store->compact_live,
+                                       .scrub_rate = store->scrub_rate,
+                                       .message_octets_max = config->lmtp.message_octets_max,
+                                       .body_memory = store->body_memory};
 }

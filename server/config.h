@@ -162,4 +162,8 @@ MUST_CHECK enum status config_demo(const char *directory, const char *const *ove
                                    struct error *out_error);
 void config_free(struct config **config);
 
+struct store_config;
+/* What the store is told; its strings are the configuration's. */
+void config_store(const struct config *config, struct store_config *out_store);
+
 #endif

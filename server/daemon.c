@@ -304,18 +304,8 @@ static enum status make_folder(const struct daemon *daemon, struct error *out_er
 static enum status open_store(struct daemon *daemon, struct error *out_error)
 {
     const struct config *config = daemon->config;
-    struct store_config store = {.path = config->store.path,
-                                 .segment_size = config->store.segment_size,
-                                 .blob_min = config->store.blob_min,
-                                 .map_size = config->store.map_size,
-                                 .checkpoint_ms = config->store.checkpoint_ms,
-                                 .compact_off = config->store.compact_rate == 0,
-                                 .compact_rate = config->store.compact_rate,
-                                 .compact_ms = config->store.compact_ms,
-                                 .compact_live = config->store.compact_live,
-                                 .scrub_rate = config->store.scrub_rate,
-                                 .message_octets_max = config->lmtp.message_octets_max,
-                                 .body_memory = config->store.body_memory};
+    struct store_config store;
+    config_store(config, &store);
     enum status status = store_open(&store, &daemon->store, out_error);
     if (status == STATUS_BUSY) {
         return error_set(out_error, status, 0, config->store.path,

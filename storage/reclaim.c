@@ -143,22 +143,30 @@ static uint64_t size_of(struct segment *file)
     return size;
 }
 
+/* Counts it in `count`. STATUS_OK also when a run before this one has unlinked it. */
+static enum status unlink_file(struct reclaim *reclaim, struct segment *file, const char *path,
+                               uint64_t *count, struct error *out_error)
+{
+    uint64_t size = file != NULL ? size_of(file) : 0;
+    enum status status = disk_unlink(reclaim->volume->disk, path, out_error);
+    if (status == STATUS_OK) {
+        ++*count;
+        reclaim->octets += size;
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 static enum status unlink_segment(struct reclaim *reclaim, uint32_t id, struct error *out_error)
 {
     struct volume *volume = reclaim->volume;
     struct segment *file = NULL;
     char path[SEGMENT_PATH_MAX];
-    enum status status = segment_get(volume->segments, id, &file, NULL);
-    uint64_t size = status == STATUS_OK ? size_of(file) : 0;
     segment_path(volume->segments_path, id, path);
-    status = disk_unlink(volume->disk, path, out_error);
+    (void)!segment_get(volume->segments, id, &file, NULL); /* it is unlinked all the same */
+    enum status status = unlink_file(reclaim, file, path, &reclaim->segments, out_error);
     segment_forget(volume->segments, id);
     segment_release(file);
-    if (status == STATUS_OK) {
-        reclaim->segments++;
-        reclaim->octets += size;
-    }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status; /* by a run before this one */
+    return status;
 }
 
 static enum status unlink_blob(struct reclaim *reclaim, uint64_t id, struct error *out_error)
@@ -166,17 +174,12 @@ static enum status unlink_blob(struct reclaim *reclaim, uint64_t id, struct erro
     struct volume *volume = reclaim->volume;
     struct segment *file = NULL;
     char path[SEGMENT_PATH_MAX];
-    enum status status = segment_get_blob(volume->segments, id, &file, NULL);
-    uint64_t size = status == STATUS_OK ? size_of(file) : 0;
     segment_blob_path(volume->blobs_path, id, path);
-    status = disk_unlink(volume->disk, path, out_error);
+    (void)!segment_get_blob(volume->segments, id, &file, NULL);
+    enum status status = unlink_file(reclaim, file, path, &reclaim->blobs, out_error);
     segment_forget_blob(volume->segments, id);
     segment_release(file);
-    if (status == STATUS_OK) {
-        reclaim->blobs++;
-        reclaim->octets += size;
-    }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    return status;
 }
 
 static enum status unlink_segments(struct reclaim *reclaim, const struct batch *batch,
