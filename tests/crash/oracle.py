@@ -88,3 +88,5 @@ class Oracle:
                     raise Broken(f"UIDL {uidl} stood for message {self.numbers[uidl]}")
             for number in self.states:
                 self.states[number] = THERE if number in found else GONE
+                if number not in found:
+                    self.octets.pop(number, None)  # 1,000 kills would hold gigabytes of it
