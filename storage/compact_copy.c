@@ -9,6 +9,7 @@
 #include "storage/delta.h"
 #include "storage/disk.h"
 #include "storage/index.h"
+#include "storage/scrub.h"
 #include "storage/volume.h"
 #include "storage/writer.h"
 
@@ -292,6 +293,29 @@ static enum status prepare_all(struct copy *copy)
 
 /* --- bodies --- */
 
+/* Nobody may be sent it, and somebody should know: it is remembered for each who still has it. */
+static void report_damaged(struct piece *piece)
+{
+    struct compact_look *look = piece->copy->look;
+    struct index_state state;
+    struct record_delivered message;
+    uint32_t count = 0;
+    if (index_begin(look->reader, &state) != STATUS_OK) {
+        return; /* the scrubber finds it, too */
+    }
+    enum status status =
+        compact_recipients(look, &piece->header, piece->old_meta, &message, &count);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
+        struct message_entry entry;
+        uint64_t maildrop = look->recipients[i].maildrop;
+        status = index_message(look->reader, maildrop, message.uid, &entry);
+        if (status == STATUS_OK) {
+            scrub_report(look->volume, maildrop, &entry, STATUS_CORRUPT, "compaction");
+        }
+    }
+    index_end(look->reader);
+}
+
 static enum status read_body(struct piece *piece)
 {
     struct copy *copy = piece->copy;
@@ -310,6 +334,7 @@ static enum status read_body(struct piece *piece)
         }
         if (read < length || checksum_body(piece->body, length) != header->body_checksum) {
             copy->copied.damaged_offset = offset;
+            report_damaged(piece);
             return STATUS_CORRUPT;
         }
     }

@@ -224,6 +224,7 @@ Test(compact, a_damaged_message_keeps_its_segment)
     compact_ok(&fixture, true);
     cr_assert(segment_is_there(&fixture, first));
     cr_assert_eq(numbers_of(&fixture).left_segments, 1);
+    cr_assert_eq(numbers_of(&fixture).damaged, 1);
     compact_ok(&fixture, true); /* and is not tried again */
     cr_assert_eq(numbers_of(&fixture).left_segments, 1);
     rebuild(&fixture);

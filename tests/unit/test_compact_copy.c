@@ -2,6 +2,7 @@
 #include "tests/unit/compact_fixture.h"
 
 #include "storage/compact_copy.h"
+#include "storage/damaged.h"
 
 static struct fixture fixture;
 static uint64_t drop;
@@ -111,14 +112,34 @@ Test(compact_copy, a_message_expunged_after_the_plan_is_not_copied)
 
 Test(compact_copy, a_damaged_body_is_not_copied_and_said)
 {
+    uint64_t drops[] = {drop, fixture_create(&fixture, "w@localhost"),
+                        fixture_create(&fixture, "x@localhost")};
+    uint64_t uid = 0;
+    struct message_entry entry;
+    struct index_state state;
+    struct damaged_message known[4];
     uint32_t first = current_segment(&fixture);
+    cr_assert_eq(fixture_deliver_all(&fixture, drops, 3, "to all three", 12, NULL, &uid),
+                 STATUS_OK);
+    cr_assert_eq(fixture_expunge(&fixture, drops[2], 0), STATUS_OK);
     fill_segment(&fixture, drop);
     struct compact_plan plan = plan_of(first, 0);
-    flip_octet(&fixture, first, plan.size - 100);
+    cr_assert_eq(index_begin(look.reader, &state), STATUS_OK);
+    cr_assert_eq(index_message(look.reader, drops[0], uid, &entry), STATUS_OK);
+    index_end(look.reader);
+    flip_octet(&fixture, first, entry.offset + 3);
     struct compact_copied copied;
     cr_assert_eq(copy(&plan, &copied), STATUS_CORRUPT);
-    cr_assert_gt(copied.damaged_offset, 0);
+    cr_assert_eq(copied.damaged_offset, entry.offset);
     cr_assert_gt(references(first), 0);
+    /* For all who still have it, and nobody else, it is known. */
+    cr_assert_eq(damaged_list(fixture_volume(&fixture)->damaged, 0, known, 4), 2);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(known[i].maildrop, drops[i]);
+        cr_assert_eq(known[i].uid, uid);
+        cr_assert_eq(known[i].segment, first);
+        cr_assert_eq(known[i].offset, entry.offset);
+    }
 }
 
 static bool late;
