@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The messages of a volume that are known to be damaged: found by a read that is verified, by the
- * scrubber, by a check or by compaction. A fetch of one is refused without looking; all else of its maildrop works
- * as ever. Any thread; a mutex inside, which nobody takes while the list is empty.
+ * scrubber, by a check or by compaction. A fetch of one is refused without looking; all else of its
+ * maildrop works as ever. Any thread; a mutex inside, which nobody takes while the list is empty.
  */
 #ifndef STORAGE_DAMAGED_H
 #define STORAGE_DAMAGED_H

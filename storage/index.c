@@ -91,6 +91,7 @@ enum status index_open(const struct index_config *config, struct index **out_ind
                            .tables_max = INDEX_TABLES_MAX,
                            .mode = 0600,
                            .scratch = config->scratch,
+                           .check_max = config->check_max,
                            .is_sound = index_pair_is_sound,
                            .tables = index_table_names};
     enum status status = kv_open(&kv, &index->kv, out_error);

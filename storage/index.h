@@ -27,6 +27,7 @@ struct index_config {
     const char *path;         /* an existing directory, empty for a new index */
     uint64_t map_size;        /* octets */
     const uint8_t *volume_id; /* 16 octets: an index of another volume is refused */
+    uint64_t check_max;       /* octets up to which it is checked whole; 0: default (256 MiB) */
     bool scratch;             /* thrown away when it is closed: nothing is synced */
 };
 

@@ -105,13 +105,13 @@ static enum status check_file(const struct kv_config *config, const char *path,
                                        .tables = config->tables,
                                        .owner = (void *)(uintptr_t)config};
     struct kv_check_result result = {0};
-    uint64_t size = 0;
+    uint64_t size = 0, most = config->check_max > 0 ? config->check_max : KV_CHECK_OPEN_MAX;
     enum status status = disk_open(disk_real(), path, O_RDONLY, 0, &request.fd, out_error);
     if (status == STATUS_OK) {
         status = disk_file_size(request.fd, &size, out_error);
     }
     if (status == STATUS_OK) {
-        request.branches_only = size > KV_CHECK_OPEN_MAX;
+        request.branches_only = size > most;
         if (!request.branches_only) {
             (void)posix_fadvise(request.fd, 0, 0, POSIX_FADV_WILLNEED); /* a hint, as all advice */
         }

@@ -48,13 +48,14 @@ struct kv_config {
     bool (*is_sound)(const char *table, struct kv_bytes key, struct kv_bytes value);
     /* The names its tables may have, up to NULL, which outlive the kv. NULL: any. */
     const char *const *tables;
+    uint64_t check_max; /* octets up to which all of the file is checked; 0: KV_CHECK_OPEN_MAX */
 };
 #define KV_READERS_DEFAULT 512
 
 /*
  * Opens, or creates when the directory is empty: whole and durable by name, or not at all. Slots of
  * readers that died are cleared. First all of the file is checked (storage/kv_check.h; of one above
- * KV_CHECK_OPEN_MAX the inner pages only): LMDB would end the process at a damaged page, or lose
+ * `check_max` the inner pages only): LMDB would end the process at a damaged page, or lose
  * keys without a word.
  */
 MUST_CHECK enum status kv_open(const struct kv_config *config, struct kv **out_kv,

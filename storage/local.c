@@ -37,6 +37,7 @@ enum status local_volume_config(const struct store_config *config, char path[VOL
         .segment_size = config->segment_size,
         .blob_min = config->blob_min,
         .map_size = config->map_size,
+        .index_check_max = config->index_check_max,
         .checkpoint_ms = config->checkpoint_ms,
         .scrub_rate = config->scrub_rate,
         .compact_ms = config->compact_off ? VOLUME_COMPACT_ASKED : config->compact_ms,

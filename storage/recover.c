@@ -9,6 +9,7 @@
 #include "storage/salvage.h"
 #include "storage/volume.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,8 +54,10 @@ static void report_rebuild(const struct volume *volume, const char *why)
 
 static enum status open_index(struct volume *volume, const char *path, struct error *out_error)
 {
-    struct index_config config = {
-        .path = path, .map_size = volume->config.map_size, .volume_id = volume->identity.id};
+    struct index_config config = {.path = path,
+                                  .map_size = volume->config.map_size,
+                                  .check_max = volume->config.index_check_max,
+                                  .volume_id = volume->identity.id};
     return index_open(&config, &volume->index, out_error);
 }
 
@@ -303,7 +306,8 @@ static void index_file(const char *directory, const char *name, char out_path[VO
 static enum status remove_index(struct volume *volume, const char *directory,
                                 struct error *out_error)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb", "data.mdb.new"};
+    static const char *const names[] = {"data.mdb", "lock.mdb", "data.mdb.new", "damaged",
+                                        "damaged.tmp"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[VOLUME_PATH_MAX + 32];
         index_file(directory, names[i], path);
@@ -436,6 +440,18 @@ static enum status remove_leftovers(struct volume *volume, struct error *out_err
     return status;
 }
 
+/* The scrubber reads the pages that an open does not, and leaves a note when one is damaged. It
+ * goes with the index that it is about. */
+static bool is_known_damaged(struct volume *volume)
+{
+    char path[VOLUME_PATH_MAX + 32];
+    int fd = -1;
+    index_file(volume->index_path, "damaged", path);
+    enum status status = disk_open(volume->disk, path, O_RDONLY, 0, &fd, NULL);
+    disk_close(volume->disk, &fd);
+    return status == STATUS_OK;
+}
+
 /* Tries the index there is. `*out_why`: it cannot be used, and why; then the status says nothing.
  */
 static enum status recover_index(struct recover *recover, struct recovery *recovery,
@@ -489,6 +505,9 @@ enum status recover_run(struct volume *volume, const struct recover_options *opt
     const char *why = options->rebuild ? "it was asked for" : NULL;
     *out_recovery = (struct recovery){0};
     enum status status = remove_leftovers(volume, out_error);
+    if (status == STATUS_OK && why == NULL && is_known_damaged(volume)) {
+        why = "the scrubber found a damaged page";
+    }
     if (status == STATUS_OK && why == NULL) {
         status = recover_index(&recover, out_recovery, &why);
     }

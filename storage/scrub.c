@@ -331,6 +331,16 @@ static bool may_read(void *owner, uint64_t octets)
     return pace(scrub, octets, scrub->rate * INDEX_FASTER);
 }
 
+/* For the next start, which may not read that page. Without the note it is found again here. */
+static void note_damage(struct scrub *scrub, const struct kv_check_result *found)
+{
+    struct volume *volume = scrub->volume;
+    if (!atomic_load(&volume->read_only)) {
+        (void)!disk_replace_file(volume->disk, volume->index_path, "damaged", found->text,
+                                 strlen(found->text), NULL);
+    }
+}
+
 static void scrub_index(struct scrub *scrub)
 {
     struct kv_check_request request = {.is_sound = pair_is_sound,
@@ -342,6 +352,7 @@ static void scrub_index(struct scrub *scrub)
         return; /* ended, or no memory: the next pass looks again */
     }
     if (found.damaged > 0 && !atomic_exchange(&scrub->index_damaged, true)) {
+        note_damage(scrub, &found);
         struct log_line line;
         log_begin(&line, LOG_LEVEL_ERROR, "index_damaged");
         log_text(&line, "volume", scrub->volume->path);

@@ -42,6 +42,8 @@ struct store_config {
     uint64_t segment_size;       /* octets; 0: default */
     uint64_t blob_min;           /* octets; 0: default */
     uint64_t map_size;           /* octets; 0: default */
+    uint64_t index_check_max;    /* octets of the index up to which a start checks all of it; 0:
+                                  * default (256 MiB) */
     uint32_t checkpoint_ms;      /* 0: default */
     uint64_t message_octets_max; /* a message larger than this is refused; 0: default (64 MiB) */
     uint64_t scrub_rate;         /* octets a second that the scrubber reads; 0: none runs */

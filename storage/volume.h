@@ -35,12 +35,14 @@ struct scrub;
 
 struct volume_config {
     const char *path;
-    struct disk *disk;          /* NULL: the real one */
-    uint64_t segment_size;      /* octets; 0: default */
-    uint64_t blob_min;          /* octets; 0: default */
-    uint64_t map_size;          /* octets of the index's address space; 0: default (256 GiB) */
-    uint64_t delta_max;         /* octets of memory; 0: default (256 MiB) */
-    uint32_t checkpoint_ms;     /* time between checkpoints; 0: default (5,000) */
+    struct disk *disk;     /* NULL: the real one */
+    uint64_t segment_size; /* octets; 0: default */
+    uint64_t blob_min;     /* octets; 0: default */
+    uint64_t map_size;     /* octets of the index's address space; 0: default (256 GiB) */
+    uint64_t
+        index_check_max;    /* octets of it up to which a start checks all; 0: default (256 MiB) */
+    uint64_t delta_max;     /* octets of memory; 0: default (256 MiB) */
+    uint32_t checkpoint_ms; /* time between checkpoints; 0: default (5,000) */
     uint64_t checkpoint_octets; /* log octets that trigger one; 0: default (64 MiB) */
     uint32_t
         checkpoint_events;  /* events that trigger one; 0: default (STORAGE_CHECKPOINT_EVENTS) */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/store_fixture.h"
 
+#include "storage/bytes.h"
 #include "storage/damaged.h"
 #include "storage/index.h"
 #include "storage/scrub.h"
@@ -128,6 +129,51 @@ Test(scrub, what_is_damaged_is_found_remembered_and_forgotten_when_it_is_healed)
     fixture_checkpoint(&fixture);
     reopen(1ull << 40);
     cr_assert_eq(await_pass().damaged, 0);
+}
+
+/* Changes a row of the index, wherever a page has it: the first octets of a body's checksum. */
+static void damage_row(const struct message_entry *entry)
+{
+    char path[128];
+    struct stat found;
+    unsigned changed = 0;
+    (void)snprintf(path, sizeof path, "%s/volume/index/data.mdb", fixture.path);
+    int fd = open(path, O_RDWR);
+    cr_assert(fd >= 0 && fstat(fd, &found) == 0);
+    size_t size = (size_t)found.st_size;
+    uint8_t *data = malloc(size);
+    cr_assert_eq(pread(fd, data, size, 0), (ssize_t)size);
+    for (size_t at = 0; at + 8 <= size; at++) {
+        if (bytes_get64(data + at) == entry->checksum) {
+            uint8_t octet = data[at] ^ 4;
+            cr_assert_eq(pwrite(fd, &octet, 1, (off_t)at), 1);
+            changed++;
+        }
+    }
+    cr_assert_gt(changed, 0);
+    free(data);
+    close(fd);
+}
+
+/* Of an index above 256 MiB (here: of any size) a start reads the inner pages alone. */
+Test(scrub, leaves_of_a_large_index_are_its_to_check_and_the_next_start_rebuilds)
+{
+    struct store_numbers numbers;
+    struct message_entry entry = entry_of(blob_uid); /* the only one with this checksum */
+    fixture_close(&fixture);
+    damage_row(&entry);
+    fixture.config.index_check_max = 1;
+    fixture.config.scrub_rate = 0;
+    fixture_open(&fixture);
+    store_numbers(fixture.store, &numbers);
+    cr_assert_not(numbers.index_damaged, "nobody has looked");
+    reopen(1ull << 40);
+    cr_assert(await_pass().index_damaged);
+    reopen(1ull << 40);
+    numbers = await_pass();
+    cr_assert_not(numbers.index_damaged, "it is a new one");
+    cr_assert_eq(numbers.damaged, 0);
+    cr_assert_eq(fixture_count(&fixture, drop), 301);
 }
 
 Test(scrub, it_reads_no_faster_than_it_may)
