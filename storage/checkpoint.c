@@ -89,8 +89,8 @@ static bool is_disk_full(struct volume *volume)
            free_octets < volume->config.space_reserve;
 }
 
-/* One transaction. `*out_more`: the delta had more than fits in one. */
-static enum status apply_prefix(struct checkpoint *checkpoint, bool *out_more)
+/* One transaction. `*out_reached`: the sequence it ended with; 0: there was nothing to do. */
+static enum status apply_prefix(struct checkpoint *checkpoint, uint64_t *out_reached)
 {
     struct volume *volume = checkpoint->volume;
     const struct delta_event **events;
@@ -100,7 +100,7 @@ static enum status apply_prefix(struct checkpoint *checkpoint, bool *out_more)
     int64_t start_us = now_us();
     bool is_low = atomic_load_explicit(&volume->space_low, memory_order_relaxed); /* advice */
     size_t events_max = is_low ? STORAGE_CHECKPOINT_EVENTS_FULL : STORAGE_CHECKPOINT_EVENTS;
-    *out_more = false;
+    *out_reached = 0;
     enum status status = delta_take(volume->delta, events_max, &events, &count, &position);
     if (status != STATUS_OK || position.sequence == 0) {
         return status;
@@ -122,17 +122,20 @@ static enum status apply_prefix(struct checkpoint *checkpoint, bool *out_more)
     checkpoint->numbers.us_sum += (uint64_t)(now_us() - start_us);
     checkpoint->numbers.state = state;
     pthread_mutex_unlock(&checkpoint->mutex);
-    *out_more = true;
+    *out_reached = position.sequence;
     return STATUS_OK;
 }
 
+/* All that had been published when it began. What comes while it works waits for the next round: a
+ * transaction for a handful of events rewrites nearly as many pages as one for thousands, and under
+ * a steady load who waits for the end would wait for ever. */
 static enum status apply_all(struct checkpoint *checkpoint)
 {
-    bool more = true;
+    uint64_t goal = delta_newest(checkpoint->volume->delta), reached = 0;
     enum status status = STATUS_OK;
-    while (more && status == STATUS_OK) {
-        status = apply_prefix(checkpoint, &more);
-    }
+    do {
+        status = apply_prefix(checkpoint, &reached);
+    } while (status == STATUS_OK && reached != 0 && reached < goal);
     if (now_us() / 1000 - checkpoint->readers_checked_ms > READER_CHECK_MS) {
         checkpoint->readers_checked_ms = now_us() / 1000;
         index_check_readers(checkpoint->volume->index);

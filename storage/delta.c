@@ -70,6 +70,7 @@ struct delta {
     uint64_t octets_max;
     pthread_mutex_t log_mutex;
     struct group *first, **last;      /* `last` is where the next group is hung in */
+    uint64_t newest;                  /* sequence that has been published */
     const struct delta_event **taken; /* the checkpointer's */
     size_t taken_capacity;
     uint64_t due_events, due_octets, new_events, new_octets; /* under log_mutex */
@@ -441,6 +442,7 @@ enum status delta_publish(struct delta *delta, const struct delta_group *where,
     }
     *delta->last = group;
     delta->last = &group->next;
+    delta->newest = where->last_sequence;
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         status = publish_event(delta, group, &events[i]);
@@ -685,6 +687,14 @@ enum status delta_take(struct delta *delta, size_t events_max,
     *out_count = count;
     *out_position = position;
     return STATUS_OK;
+}
+
+uint64_t delta_newest(struct delta *delta)
+{
+    pthread_mutex_lock(&delta->log_mutex);
+    uint64_t newest = delta->newest;
+    pthread_mutex_unlock(&delta->log_mutex);
+    return newest;
 }
 
 static void forget_slots(struct delta *delta, struct group *group, uint64_t sequence)

@@ -95,6 +95,8 @@ MUST_CHECK enum status delta_copy(struct delta *delta, uint64_t maildrop, struct
 MUST_CHECK enum status delta_take(struct delta *delta, size_t events_max,
                                   const struct delta_event ***out_events, size_t *out_count,
                                   struct log_position *out_position);
+/* The last sequence that has been published; 0: none, since the start. Any thread. */
+uint64_t delta_newest(struct delta *delta);
 /* Orders events as delta_take does: what index_apply wants. Pure. */
 void delta_sort(const struct delta_event **events, size_t count);
 /* The index now holds everything up to `sequence`: drops those events. */

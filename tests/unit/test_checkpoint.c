@@ -5,7 +5,9 @@
 #include "storage/index.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 
 static struct fixture fixture;
 
@@ -74,6 +76,34 @@ Test(checkpoint, one_that_was_woken_needs_nobody_to_wait_for_it)
         sched_yield();
     }
     cr_assert_eq(stored().messages, 1);
+}
+
+static _Atomic bool has_answered;
+
+static void *ask_for_one(void *owner)
+{
+    enum status status = store_checkpoint(fixture.store, NULL);
+    has_answered = true;
+    return status == STATUS_OK ? owner : NULL;
+}
+
+/* Or whoever asks for one would wait for as long as mail comes. */
+Test(checkpoint, what_comes_while_it_works_waits_for_the_next)
+{
+    struct store_numbers before, after;
+    pthread_t asker;
+    void *answer = NULL;
+    uint64_t drop = fixture_create(&fixture, "u@localhost");
+    fixture_deliver(&fixture, drop, "before");
+    store_numbers(fixture.store, &before);
+    cr_assert_eq(pthread_create(&asker, NULL, ask_for_one, &fixture), 0);
+    do {
+        fixture_deliver(&fixture, drop, "meanwhile");
+    } while (!has_answered);
+    cr_assert_eq(pthread_join(asker, &answer), 0);
+    cr_assert_not_null(answer);
+    store_numbers(fixture.store, &after);
+    cr_assert_eq(after.checkpoints - before.checkpoints, 1);
 }
 
 Test(checkpoint, stops_when_the_log_has_failed)
