@@ -48,6 +48,22 @@ static const char style[] =
     "th:first-child,td:first-child{text-align:left}details summary{cursor:pointer;margin:8px 0}"
     "code{font-size:13px;overflow-wrap:anywhere}td.wrap{white-space:normal;text-align:left}\n";
 
+/* How much of what: the settings a reader needs to know what the figures are of. */
+static void write_extent(const struct doc *settings, FILE *file)
+{
+    unsigned long users = (unsigned long)doc_number(settings, "user_count", 0);
+    unsigned long connections = (unsigned long)doc_number(settings, "connections", 0);
+    unsigned long lmtp = (unsigned long)doc_number(settings, "lmtp_connections", 0);
+    unsigned long pipeline = (unsigned long)doc_number(settings, "pipeline", 1);
+    fprintf(file, "<p>%lu users; at most %lu connections at once", users, connections);
+    if (lmtp > 0 && lmtp < connections) {
+        fprintf(file, ", %lu of them for deliveries", lmtp);
+    }
+    fprintf(file, "; %s; each run measured for %.6g s after %.6g s of warm-up.</p>\n",
+            pipeline > 1 ? "commands pipelined" : "one command at a time",
+            doc_real(settings, "duration_s", 0), doc_real(settings, "warmup_s", 0));
+}
+
 static void write_title(const struct doc *result, FILE *file)
 {
     struct doc settings, machine;
@@ -83,6 +99,7 @@ static void write_title(const struct doc *result, FILE *file)
                 "because a slow one is asked less.</p>\n",
                 (unsigned long)doc_number(&settings, "connections", 0));
     }
+    write_extent(&settings, file);
 }
 
 static void write_tile(const char *value, const char *name, FILE *file)
@@ -100,9 +117,9 @@ static void write_tiles(const struct doc *run, FILE *file)
                    offered);
     write_tile(units_count(doc_real(run, "rate", 0), text), name, file);
     if (doc_member(run, "latency_us", &latency) && doc_number(&latency, "count", 0) > 0) {
-        write_tile(units_time(doc_real(&latency, "p50", 0), text), "latency, half within", file);
-        write_tile(units_time(doc_real(&latency, "p99", 0), text), "99 % within", file);
-        write_tile(units_time(doc_real(&latency, "p999", 0), text), "99.9 % within", file);
+        write_tile(units_time(doc_real(&latency, "p50", 0), text), "latency, median", file);
+        write_tile(units_time(doc_real(&latency, "p99", 0), text), "latency, 99 % within", file);
+        write_tile(units_time(doc_real(&latency, "p999", 0), text), "latency, 99.9 % within", file);
     }
     write_tile(units_count(doc_real(run, "errors_total", 0), text), "errors", file);
     if (doc_number(run, "verified", 0) > 0) {

@@ -118,7 +118,7 @@ static void plot_times(const struct doc *windows, struct line *lines, FILE *file
 {
     static const struct {
         const char *key, *name;
-    } shares[] = {{"p50_us", "half within"}, {"p95_us", "95 %"}, {"p99_us", "99 %"}};
+    } shares[] = {{"p50_us", "median"}, {"p95_us", "95 %"}, {"p99_us", "99 %"}};
     struct plot plot = {
         .title = "Latency over time", .x = PLOT_X_SECONDS, .y = PLOT_Y_TIME, .half = true};
     bool any = false;
@@ -233,7 +233,16 @@ static void write_kinds(const struct doc *run, FILE *file)
             write_latency_cells(&latency, file);
         }
     }
-    fprintf(file, "</table></div>\n");
+    fprintf(file, "</table></div>\n<p class=\"soft\">One operation is, of ");
+    const char *between = "";
+    for (unsigned index = 0; index < WORK_KIND_COUNT; index++) {
+        const struct work_kind_info *info = work_kind_info((enum work_kind)index);
+        if (doc_member(&kinds, info->name, &kind)) {
+            fprintf(file, "%s<b>%s</b>, %s", between, info->name, info->about);
+            between = "; of ";
+        }
+    }
+    fprintf(file, ".</p>\n");
 }
 
 static void write_commands(const struct doc *run, FILE *file)
@@ -304,7 +313,8 @@ struct metrics_table {
 static void write_metric(const struct metrics_table *table, const char *name, double after)
 {
     double before = doc_real(table->before, name, 0);
-    if (fabs(after - before) > 0) {
+    bool bucket = strstr(name, "_bucket{") != NULL; /* thirty rows of a histogram say little */
+    if (fabs(after - before) > 0 && !bucket) {
         fprintf(table->file, "<tr><td><code>");
         plot_text(name, table->file);
         fprintf(table->file, "</code></td><td>%.10g</td><td>%.10g</td><td>%+.10g</td></tr>\n",
@@ -325,7 +335,8 @@ static void write_metrics(const struct doc *run, FILE *file)
         return;
     }
     struct metrics_table table = {.before = &before, .file = file};
-    fprintf(file, "<details><summary>What the server's own metrics counted</summary><div "
+    fprintf(file, "<details><summary>What the server's own metrics counted, warm-up included (of "
+                  "histograms the sums; their buckets are in the JSON document)</summary><div "
                   "class=\"scroll\"><table><tr><th>series</th><th>before</th><th>after</th>"
                   "<th>difference</th></tr>\n");
     doc_each_number(&after, on_metric, &table);

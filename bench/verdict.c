@@ -253,7 +253,7 @@ static void look_for_bottleneck(const struct run_config *config, const struct tr
 }
 
 static void judge_service(const struct workload *workload, const struct trial *trial,
-                          struct verdict *verdict)
+                          const char *where, struct verdict *verdict)
 {
     for (int kind = 0; kind < WORK_KIND_COUNT; kind++) {
         bool delivery = work_kind_info((enum work_kind)kind)->lmtp;
@@ -263,11 +263,9 @@ static void judge_service(const struct workload *workload, const struct trial *t
         }
         double us = latency_us(&trial->tally, kind, workload->qos_share);
         bool kept = us <= limit_ms * 1e3;
-        say(verdict,
-            "quality of service at %.0f %%: %.0f %% of %s within %.3f s (%.0f s allowed)%s",
-            trial->load_percent, 100 * workload->qos_share,
-            work_kind_info((enum work_kind)kind)->name, us / 1e6, limit_ms / 1e3,
-            kept ? "" : ": not kept");
+        say(verdict, "%s%s: %.0f %% of %s within %.3f s, where the profile allows %.0f s",
+            kept ? "kept" : "not kept", where, 100 * workload->qos_share,
+            work_kind_info((enum work_kind)kind)->name, us / 1e6, limit_ms / 1e3);
         verdict->result = kept ? verdict->result : VERDICT_FAIL;
     }
 }
@@ -278,7 +276,11 @@ void verdict_judge(const struct run_config *config, const struct trial *trial,
 {
     struct verdict *verdict = out_verdict;
     bool performance = config->workload->qos_ms > 0;
+    char where[40] = "";
     *verdict = (struct verdict){0};
+    if (!config->closed) {
+        (void)snprintf(where, sizeof where, " at %.0f %% of the rate", trial->load_percent);
+    }
     look_for_bottleneck(config, trial, verdict);
     if (threshold_count > 0 || performance) {
         verdict->result = VERDICT_PASS;
@@ -290,13 +292,13 @@ void verdict_judge(const struct run_config *config, const struct trial *trial,
         if (crossed(threshold, value) && !(verdict->bottleneck && threshold->performance)) {
             char text[24];
             (void)snprintf(text, sizeof text, "%.6g", value);
-            say(verdict, "%s: it was %s", threshold->text,
+            say(verdict, "not kept%s: --fail-if %s; it was %s", where, threshold->text,
                 threshold->is_time ? units_time(value, text) : text);
             verdict->result = VERDICT_FAIL;
         }
     }
     if (config->workload->qos_ms > 0 && !verdict->bottleneck) {
-        judge_service(config->workload, trial, verdict);
+        judge_service(config->workload, trial, where, verdict);
     }
     if (verdict->result == VERDICT_PASS && verdict->bottleneck && performance) {
         say(verdict, "the generator was the bottleneck: what it measured is itself");

@@ -4,18 +4,36 @@
 #include <string.h>
 
 static const struct work_kind_info kinds[WORK_KIND_COUNT] = {
-    [WORK_LOGIN] = {.name = "login", .session = true, .steps = {STEP_STAT, STEP_QUIT}},
-    [WORK_POLL] = {.name = "poll", .session = true, .steps = {STEP_STAT, STEP_UIDL, STEP_QUIT}},
-    [WORK_NOOP] = {.name = "noop", .steps = {STEP_NOOP}},
-    [WORK_RETR] = {.name = "retr", .preamble = {STEP_LIST}, .steps = {STEP_RETR}},
+    [WORK_LOGIN] = {.name = "login",
+                    .about = "a session: connect, log in, STAT, QUIT",
+                    .session = true,
+                    .steps = {STEP_STAT, STEP_QUIT}},
+    [WORK_POLL] = {.name = "poll",
+                   .about = "a session that looks for new mail: STAT, UIDL, QUIT",
+                   .session = true,
+                   .steps = {STEP_STAT, STEP_UIDL, STEP_QUIT}},
+    [WORK_NOOP] = {.name = "noop",
+                   .about = "one NOOP in a session that stays",
+                   .steps = {STEP_NOOP}},
+    [WORK_RETR] = {.name = "retr",
+                   .about = "one message fetched in a session that stays",
+                   .preamble = {STEP_LIST},
+                   .steps = {STEP_RETR}},
     [WORK_DOWNLOAD] = {.name = "download-delete",
+                       .about = "a session that fetches and deletes all: STAT, LIST, RETR and "
+                                "DELE of each, QUIT",
                        .session = true,
                        .steps = {STEP_STAT, STEP_LIST, STEP_FETCH_DELETE, STEP_QUIT}},
     [WORK_LEAVE] = {.name = "leave-on-server",
+                    .about = "a session that fetches what is new and deletes nothing: STAT, UIDL, "
+                             "LIST, RETR of each, QUIT",
                     .session = true,
                     .steps = {STEP_STAT, STEP_UIDL, STEP_LIST, STEP_FETCH_NEW, STEP_QUIT}},
-    [WORK_DELIVER] = {.name = "deliver", .lmtp = true},
-    [WORK_IDLE] = {.name = "idle"},
+    [WORK_DELIVER] = {.name = "deliver",
+                      .about = "one message over LMTP, on a connection that stays: MAIL, RCPT, "
+                               "DATA, until the server has taken it",
+                      .lmtp = true},
+    [WORK_IDLE] = {.name = "idle", .about = "none: sessions that stay open and say nothing"},
 };
 
 /*

@@ -41,7 +41,8 @@ enum work_step {
 
 struct work_kind_info {
     const char *name;
-    bool session; /* each operation is a connection of its own */
+    const char *about; /* for strangers: what one operation is */
+    bool session;      /* each operation is a connection of its own */
     bool lmtp;
     enum work_step preamble[WORK_STEPS_MAX]; /* after login, where the session stays */
     enum work_step steps[WORK_STEPS_MAX];    /* of an operation */

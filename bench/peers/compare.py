@@ -53,7 +53,9 @@ def arguments():
     parser.add_argument("--set", action="append", default=[], help="Restante's KEY=VALUE")
     parser.add_argument("--server-cpus", default=str(cpus[0]), help="for taskset")
     parser.add_argument("--load-cpus", default=str(cpus[-1]))
-    parser.add_argument("--dir", default=None, help="where the mail is: its disk counts")
+    parser.add_argument(
+        "--dir", type=os.path.abspath, help="where the mail is: its disk counts"
+    )
     parser.add_argument("--quick", action="store_true", help="few of everything: does it work?")
     parser.add_argument("--purge", action="store_true", help="remove what was installed")
     parser.add_argument("--no-install", action="store_true", help="install no package")

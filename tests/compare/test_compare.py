@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 from harness import settings
 from harness.wire import until
@@ -17,7 +18,7 @@ from loadgen.program import Floor
 
 sys.path.append(str(settings.ROOT / "bench"))
 
-from peers import accounting, mail, report  # noqa: E402
+from peers import accounting, chart, mail, report  # noqa: E402
 
 
 # Four children use a little processor time, end, and are waited for.
@@ -99,6 +100,40 @@ class Agreement(unittest.TestCase):
                     check=True,
                 )
                 self.assertGreater(json.loads(done.stdout)["operations"], 0, name)
+
+
+class Plot(unittest.TestCase):
+    def test_a_chart_is_xml_and_has_every_point_inside(self):
+        points = [(1000, 3.0), (100000, 40), (1000000, 700)]
+        one = chart.Chart("By <things>", "things", "us", {"a & b": points, "none": []})
+        root = xml.etree.ElementTree.fromstring(chart.page([one, one]))
+        circles = [one for one in root.iter() if one.tag.endswith("circle")]
+        self.assertEqual(len(circles), 6)
+        for circle in circles:
+            self.assertTrue(0 < float(circle.get("cx")) < chart.WIDTH)
+            self.assertTrue(0 < float(circle.get("cy")) < chart.HEIGHT - chart.BOTTOM + 1)
+        self.assertIn("By <things>", "".join(root.itertext()))
+
+    def test_ticks_go_around_all_values(self):
+        self.assertEqual(chart.ticks(3, 700), [2, 5, 10, 20, 50, 100, 200, 500, 1000])
+        self.assertEqual(chart.ticks(7, 7), [5, 10])
+
+
+@unittest.skipUnless(settings.LONG, "only in the long run")
+class Grows(unittest.TestCase):
+    def test_growth_writes_a_table_and_a_plot_and_leaves_nothing_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            (path / "here").mkdir()
+            command = [settings.ROOT / "bench" / "growth", "--maildrops=40,1100", "--rounds=1"]
+            command += ["--sessions=2,20", "--seconds=0.5", f"--build={settings.BUILD}"]
+            command += [f"--dir={path / 'here'}", f"--report={path / 'growth.md'}"]
+            subprocess.run(command, check=True, timeout=settings.seconds(600))
+            text = (path / "growth.md").read_text(encoding="utf-8")
+            self.assertEqual(text.count("| delivery:"), 2)
+            self.assertNotIn("| - |", text)
+            xml.etree.ElementTree.parse(path / "growth.svg")
+            self.assertEqual(list((path / "here").iterdir()), [])
 
 
 def processes_in(folder):

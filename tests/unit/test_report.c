@@ -30,6 +30,7 @@ static void make(unsigned runs, struct doc *out_doc)
     doc_object(&trial.server.metrics_before);
     doc_object(&trial.server.metrics_after);
     doc_put_real(&trial.server.metrics_after, "restante_logins_total{kind=\"<x>\"}", 12);
+    doc_put_real(&trial.server.metrics_after, "restante_x_bucket{le=\"1\"}", 12);
     tally_set_time(&trial.tally, 1000, 1000000000);
     for (int64_t index = 1; index < 400; index++) {
         tally_operation(&trial.tally, WORK_LOGIN, 1000, 1000 + index * 9000000);
@@ -119,6 +120,18 @@ Test(report, lets_no_text_be_markup)
     cr_assert_not_null(strstr(page, "restante-bench run &lt;&amp;>"));
     cr_assert_not_null(strstr(page, "it was &lt;b>"));
     cr_assert_not_null(strstr(page, "kind=&quot;&lt;x>&quot;"));
+    free(page);
+    doc_free(&doc);
+}
+
+Test(report, tells_a_stranger_what_was_done_and_spares_them_the_buckets)
+{
+    struct doc doc;
+    make(1, &doc);
+    char *page = page_of(&doc);
+    cr_assert_not_null(strstr(page, "<b>login</b>, a session: connect, log in, STAT, QUIT.</p>"));
+    cr_assert_not_null(strstr(page, "connections at once"));
+    cr_assert_null(strstr(page, "_bucket{"));
     free(page);
     doc_free(&doc);
 }
