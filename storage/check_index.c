@@ -8,6 +8,7 @@
 #include "storage/bytes.h"
 #include "storage/checkpoint.h"
 #include "storage/checksum.h"
+#include "storage/compact.h"
 #include "storage/kv_check.h"
 #include "storage/segment.h"
 #include "storage/writer.h"
@@ -16,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define TABLES 6
+#define TABLES   6
+#define STILL_NS 2000000 /* between two looks whether compaction is still */
 
 /* Walking one table of the shadow beside the volume's. */
 struct compare {
@@ -161,7 +164,8 @@ static void compare_file(struct compare *compare, struct kv_bytes key, const str
     struct index_file file = {0}, made = {0};
     uint64_t id = index_get_id(key.data);
     bool is_segment = strcmp(compare->table, "segments") == 0;
-    if (check->log_damaged || check->index_damaged || (is_segment && idset_has(&check->gone, id)) ||
+    if (check->log_damaged || check->index_damaged ||
+        (is_segment && check_is_gone(check, (uint32_t)id)) ||
         (value != NULL && index_decode_file(*value, &file) != STATUS_OK) ||
         (ours != NULL && index_decode_file(*ours, &made) != STATUS_OK)) {
         return;
@@ -352,6 +356,42 @@ static void compare_state(struct check *check)
     index_reader_destroy(&reader);
 }
 
+/* --- a running volume --- */
+
+static void let_go(struct check *check)
+{
+    if (check->holds) {
+        compact_let_go(check->live->compact);
+        check->holds = false;
+    }
+}
+
+/* From here to let_go no segment comes to an end, so that log and snapshot speak of the same ones;
+ * and all that has been read is to be in the snapshot that it is compared with. */
+static enum status hold_still(struct check *check)
+{
+    const struct timespec pause = {.tv_nsec = STILL_NS};
+    enum status status = STATUS_OK;
+    if (check->live == NULL) {
+        return status;
+    }
+    compact_hold(check->live->compact);
+    check->holds = true;
+    while (status == STATUS_OK && !compact_is_still(check->live->compact)) {
+        (void)nanosleep(&pause, NULL); /* shorter is harmless */
+        status = check_pace(check, 0);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = checkpoint_now(check->live->checkpoint);
+    return status == STATUS_OK
+               ? status
+               : error_set(check->out_error, status, 0, check->live->path,
+                           "a volume that is read-only after a failure cannot be checked while it "
+                           "runs: stop the server and check it then");
+}
+
 /* A snapshot of a running volume's index is held: brings the shadow's up to it. */
 static enum status catch_up(void *owner, struct kv_txn *txn)
 {
@@ -365,7 +405,11 @@ static enum status catch_up(void *owner, struct kv_txn *txn)
         check->end = check->replay.known = writer_position(check->live->writer);
         check->replay.until_sequence = check->state.position.sequence;
         check->progress.step = "log";
-        status = check_log(check);
+        status = writer_unretired(check->live->writer, &check->unretired, &check->unretired_count);
+        if (status == STATUS_OK) {
+            status = check_log(check);
+        }
+        let_go(check);
         if (status == STATUS_OK) {
             status = check_forget_gone(check);
         }
@@ -403,7 +447,11 @@ static enum status compare_all(struct check *check, int fd)
     if (status == STATUS_OK && (check->live != NULL || check->state.stored)) {
         request.is_sound = on_pair;
         request.on_snapshot = catch_up;
-        status = look(check, &request, &found);
+        status = hold_still(check);
+        if (status == STATUS_OK) {
+            status = look(check, &request, &found);
+        }
+        let_go(check);
         for (size_t i = 0; i < TABLES && status == STATUS_OK; i++) {
             if (!compare.seen[i]) {
                 begin_table(&compare, tables[i]); /* one without a row is not met by the walk */

@@ -6,6 +6,7 @@
 #include "storage/kv.h"
 #include "storage/record.h"
 #include "storage/segment.h"
+#include "storage/writer.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,11 +127,50 @@ static void clip(struct log_map *map, const struct log_position *end)
     }
 }
 
+static int by_id(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static bool lists(const uint32_t *ids, uint32_t count, uint32_t id)
+{
+    return count > 0 && bsearch(&id, ids, count, sizeof *ids, by_id) != NULL;
+}
+
+bool check_is_gone(const struct check *check, uint32_t segment)
+{
+    return idset_has(&check->gone, segment) ||
+           (check->unretired != NULL && !lists(check->unretired, check->unretired_count, segment));
+}
+
+/* A file that is not there has been unlinked since the manifest was written, unless the writer of
+ * the next one would list it still. */
+static enum status was_retired(struct check *check, uint32_t id, bool *out_retired)
+{
+    uint32_t *ids = NULL, count = 0;
+    *out_retired = false;
+    if (check->live == NULL) {
+        return STATUS_OK;
+    }
+    enum status status = writer_unretired(check->live->writer, &ids, &count);
+    if (status == STATUS_OK) {
+        *out_retired = !lists(ids, count, id);
+    }
+    free(ids);
+    return status;
+}
+
 static enum status want_segment(struct check *check, const struct log_map *map, uint32_t id)
 {
-    if (idset_has(&check->gone, id) || log_map_find(map, id) != NULL ||
+    bool retired;
+    if (check_is_gone(check, id) || log_map_find(map, id) != NULL ||
         idset_has(&check->missing, id) || id < check->replay.reached.segment) {
         return STATUS_OK;
+    }
+    enum status status = was_retired(check, id, &retired);
+    if (status != STATUS_OK || retired) {
+        return status == STATUS_OK ? idset_add(&check->gone, id) : status;
     }
     struct damage damage = {.kind = DAMAGE_SEGMENT_MISSING, .segment = id};
     check_report(check, &damage);
@@ -176,8 +216,7 @@ static enum status read_segments(struct check *check, const struct log_map *map)
     enum status status = STATUS_OK;
     for (size_t i = 0; i < map->count && status == STATUS_OK; i++) {
         const struct log_segment *segment = &map->segments[i];
-        if (segment->is_void || idset_has(&check->gone, segment->id) ||
-            !is_listed(map, segment->id)) {
+        if (segment->is_void || check_is_gone(check, segment->id) || !is_listed(map, segment->id)) {
             continue;
         }
         uint64_t offset = segment->id == from.segment ? from.offset : 0;
@@ -259,7 +298,7 @@ static enum status each_message(struct check *check,
 static enum status collect_gone(struct check *check, uint64_t maildrop,
                                 const struct message_entry *entry)
 {
-    if (!idset_has(&check->gone, entry->segment)) {
+    if (!check_is_gone(check, entry->segment)) {
         return STATUS_OK;
     }
     if (check->forget_count == CHECK_FORGET_BATCH) {
@@ -273,7 +312,8 @@ static enum status collect_gone(struct check *check, uint64_t maildrop,
 enum status check_forget_gone(struct check *check)
 {
     const struct delta_event *order[CHECK_FORGET_BATCH];
-    enum status status = check->gone.count > 0 ? STATUS_LIMIT : STATUS_OK;
+    bool any = check->gone.count > 0 || check->unretired != NULL;
+    enum status status = any ? STATUS_LIMIT : STATUS_OK;
     while (status == STATUS_LIMIT) {
         check->forget_count = 0;
         status = each_message(check, collect_gone);

@@ -31,7 +31,11 @@ struct check {
     struct volume shadow;    /* the volume as the log's readers see it, with an index of ours */
     struct log_position end; /* what is behind it is not looked at; segment 0: all is */
     struct replay replay;
-    struct idset gone;    /* segments that are retired, or were unlinked under our eyes */
+    struct idset gone;   /* segments that are retired, or were unlinked under our eyes */
+    uint32_t *unretired; /* of a running volume, as of the snapshot: all others are gone, too. NULL
+                           * before that */
+    uint32_t unretired_count;
+    bool holds;           /* the running volume's compaction */
     struct idset missing; /* segments that should be there */
     struct idset blobs_seen, blobs_bad;
     struct index_state state; /* of the volume's index */
@@ -54,6 +58,8 @@ void check_report(struct check *check, const struct damage *damage);
 /* check_log.c: reads what of the log has not been read, up to check->end, into the shadow's index.
  */
 MUST_CHECK enum status check_log(struct check *check);
+/* Whether a segment is no part of the log any more. */
+bool check_is_gone(const struct check *check, uint32_t segment);
 /* Removes from the shadow's index what stands in segments that are gone: an expunge of it may have
  * been dropped since. */
 MUST_CHECK enum status check_forget_gone(struct check *check);

@@ -59,6 +59,8 @@ struct compact {
     pthread_cond_t answer;
     uint64_t asked, answered;
     bool ask_posted, ask_all, ended;
+    unsigned holds;
+    bool busy; /* with a segment, or with unlinking */
     enum status last_status;
     struct compact_numbers numbers;
 };
@@ -535,10 +537,30 @@ static enum status count_up(struct compact *compact)
     return status;
 }
 
+/* Around all that changes which segments there are. */
+static void begin_work(struct compact *compact)
+{
+    (void)pthread_mutex_lock(&compact->mutex);
+    while (compact->holds > 0) {
+        (void)pthread_cond_wait(&compact->answer, &compact->mutex);
+    }
+    compact->busy = true;
+    (void)pthread_mutex_unlock(&compact->mutex);
+}
+
+static void end_work(struct compact *compact)
+{
+    (void)pthread_mutex_lock(&compact->mutex);
+    compact->busy = false;
+    (void)pthread_mutex_unlock(&compact->mutex);
+}
+
 static enum status look_once(struct compact *compact, bool all, struct error *error)
 {
     uint32_t until = 0;
+    begin_work(compact);
     enum status status = reclaim_all(compact, error);
+    end_work(compact);
     if (status == STATUS_OK && all) {
         /* Those that are closed now; what is copied makes new ones. */
         status = checkpoint_now(compact->volume->checkpoint);
@@ -549,7 +571,9 @@ static enum status look_once(struct compact *compact, bool all, struct error *er
         }
     }
     while (status == STATUS_OK && !compact->stopping) {
+        begin_work(compact);
         status = compact_one(compact, until, error);
+        end_work(compact);
     }
     if (status == STATUS_NOT_FOUND) {
         status = count_up(compact);
@@ -732,6 +756,30 @@ enum status compact_now(struct compact *compact, bool all)
     enum status status = compact->ended ? STATUS_READ_ONLY : compact->last_status;
     (void)pthread_mutex_unlock(&compact->mutex);
     return status;
+}
+
+void compact_hold(struct compact *compact)
+{
+    (void)pthread_mutex_lock(&compact->mutex);
+    compact->holds++;
+    (void)pthread_mutex_unlock(&compact->mutex);
+}
+
+bool compact_is_still(struct compact *compact)
+{
+    (void)pthread_mutex_lock(&compact->mutex);
+    bool still = compact->holds > 0 && !compact->busy;
+    (void)pthread_mutex_unlock(&compact->mutex);
+    return still;
+}
+
+void compact_let_go(struct compact *compact)
+{
+    (void)pthread_mutex_lock(&compact->mutex);
+    assert(compact->holds > 0);
+    compact->holds--;
+    (void)pthread_cond_broadcast(&compact->answer);
+    (void)pthread_mutex_unlock(&compact->mutex);
 }
 
 void compact_numbers(struct compact *compact, struct compact_numbers *out_numbers)

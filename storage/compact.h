@@ -34,6 +34,16 @@ void compact_stop(struct compact **compact);
  */
 MUST_CHECK enum status compact_now(struct compact *compact, bool all);
 
+/*
+ * From compact_hold to compact_let_go no segment is begun: none is copied, retired or unlinked any
+ * more as soon as compact_is_still says so, which takes as long as one segment. For a short time
+ * only, because no space comes back meanwhile. Any thread, also several at once; before
+ * compact_stop.
+ */
+void compact_hold(struct compact *compact);
+bool compact_is_still(struct compact *compact);
+void compact_let_go(struct compact *compact);
+
 struct compact_numbers {
     uint64_t log_octets;     /* of all unretired segments, at the last look or at the start ... */
     uint64_t written_octets; /* ... when the writer had written so many */

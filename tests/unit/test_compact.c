@@ -213,6 +213,34 @@ Test(compact, one_recipient_of_several_keeps_the_message)
     free(expected);
 }
 
+static void *compact_all(void *owner)
+{
+    compact_ok(owner, true);
+    return NULL;
+}
+
+Test(compact, while_somebody_holds_it_no_segment_comes_to_an_end)
+{
+    pthread_t thread;
+    struct compact *compact = fixture_volume(&fixture)->compact;
+    uint32_t first = current_segment(&fixture);
+    (void)fill_segment(&fixture, drop);
+    expunge_from(&fixture, drop, 1);
+    compact_hold(compact);
+    compact_hold(compact);
+    while (!compact_is_still(compact)) {
+        usleep(1000);
+    }
+    cr_assert_eq(pthread_create(&thread, NULL, compact_all, &fixture), 0);
+    usleep(20000);
+    compact_let_go(compact);
+    usleep(20000);
+    cr_assert(segment_is_there(&fixture, first), "one of two still holds it");
+    compact_let_go(compact);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_not(segment_is_there(&fixture, first));
+}
+
 Test(compact, a_damaged_message_keeps_its_segment)
 {
     uint32_t first = current_segment(&fixture);
