@@ -40,7 +40,7 @@ void report_verdict(const struct doc *doc, FILE *file)
     static const struct {
         const char *result, *text;
     } texts[] = {{"pass", "Passed: every condition was kept."},
-                 {"fail", "Failed."},
+                 {"fail", "Failed: not every condition was kept."},
                  {"refused", "No verdict: the load generator was the bottleneck, so that latency "
                              "and rate say more about it than about the server."}};
     struct doc verdict, generator;

@@ -5,7 +5,8 @@ import html
 import math
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 60, 16, 34, 64
+LEFT, RIGHT, TOP, BOTTOM = 60, 36, 34, 64
+LETTER = 6.6  # The width of one in the legend, about.
 COLOURS = ("#1f5fa8", "#c4511d", "#3a8a3a", "#7a3fa0", "#a08a00", "#666666")
 
 
@@ -57,26 +58,29 @@ class Chart:
         yield text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 32, self.x_label)
         yield text(LEFT - 50, TOP - 8, self.y_label, "start")
 
-    def lines(self):
-        across = (WIDTH - LEFT) / len(self.series)
-        for index, (name, points) in enumerate(self.series.items()):
-            colour = COLOURS[index % len(COLOURS)]
+    def lines(self, colours):
+        """A name has the same colour on every chart of a page."""
+        left = LEFT - 40
+        for name, points in self.series.items():
+            colour = colours[name]
             places = [self.place(*point) for point in points]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
             for x, y in places:
                 yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
-            x = LEFT - 40 + across * index
-            yield f'<rect x="{x:.1f}" y="{HEIGHT - 18}" width="10" height="10" fill="{colour}"/>'
-            yield text(x + 14, HEIGHT - 9, name, "start")
+            yield f'<rect x="{left:.1f}" y="{HEIGHT - 18}" width="10" height="10" fill="{colour}"/>'
+            yield text(left + 14, HEIGHT - 9, name, "start")
+            left += 14 + LETTER * len(name) + 20
 
-    def parts(self):
-        return [*self.axes(), *self.lines()]
+    def parts(self, colours):
+        return [*self.axes(), *self.lines(colours)]
 
 
 def page(charts):
     """All of them, one beside the other."""
     width = WIDTH * len(charts)
+    names = dict.fromkeys(name for one in charts for name in one.series)
+    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" '
         f'width="{width}" height="{HEIGHT}" font-family="sans-serif" font-size="12">',
@@ -84,5 +88,5 @@ def page(charts):
         f'<rect width="{width}" height="{HEIGHT}" fill="white"/>',
     ]
     for index, chart in enumerate(charts):
-        lines += [f'<g transform="translate({index * WIDTH} 0)">', *chart.parts(), "</g>"]
+        lines += [f'<g transform="translate({index * WIDTH} 0)">', *chart.parts(colours), "</g>"]
     return "\n".join(lines + ["</svg>"]) + "\n"
