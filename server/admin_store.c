@@ -29,6 +29,7 @@ void admin_stat(struct admin_request *request)
     doc_put_number(answer, "checkpoint_lag_ms", store.checkpoint_lag_ms);
     doc_put_number(answer, "map_octets", store.map_octets);
     doc_put_number(answer, "map_used_octets", store.map_used_octets);
+    doc_put_number(answer, "map_free_octets", store.map_free_octets);
     doc_put_number(answer, "quarantined", store.quarantined);
     doc_put_number(answer, "scrub_octets", store.scrub_octets);
     doc_put_number(answer, "scrub_messages", store.scrub_messages);

@@ -374,7 +374,10 @@ static void render_store(const struct metrics_source *source, struct prometheus 
     prometheus_scaled(page, "checkpoint_seconds_total", "", numbers.checkpoint_us_sum, 1000000);
     prometheus_gauge(page, "index_map_bytes", "Size limit of the index (LMDB map).",
                      numbers.map_octets);
-    prometheus_gauge(page, "index_map_used_bytes", "Part of it in use.", numbers.map_used_octets);
+    prometheus_gauge(page, "index_map_used_bytes", "Part of it in use: the size of the file.",
+                     numbers.map_used_octets);
+    prometheus_gauge(page, "index_map_free_bytes", "Part of that which is free to be used again.",
+                     numbers.map_free_octets);
     prometheus_gauge(page, "store_quarantined_places",
                      "Damaged places of the log that recovery went round.", numbers.quarantined);
     prometheus_counter(page, "scrubbed_bytes_total", "Octets of messages the scrubber verified.",

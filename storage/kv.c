@@ -26,7 +26,8 @@
 
 struct kv {
     MDB_env *env;
-    _Atomic uint64_t checked; /* a bit for each table whose values have a check */
+    _Atomic uint64_t checked;    /* a bit for each table whose values have a check */
+    _Atomic unsigned last_table; /* the highest handle: each below it is a table's, too */
 };
 
 /* A transaction and a cursor are LMDB's own, seen through a name of ours: no allocation is added.
@@ -271,6 +272,9 @@ enum status kv_table(struct kv *kv, const char *name, unsigned *out_table, struc
     if (code != MDB_SUCCESS) {
         return fail(out_error, code, name, "opening a table");
     }
+    if (dbi > atomic_load(&kv->last_table)) {
+        atomic_store(&kv->last_table, dbi); /* tables are opened by one thread */
+    }
     *out_table = dbi;
     return STATUS_OK;
 }
@@ -505,6 +509,32 @@ enum status kv_check_readers(struct kv *kv, unsigned *out_count)
     return map_error(code);
 }
 
+/* Octets of the pages that a table has in a snapshot. */
+static uint64_t table_octets(struct kv_txn *txn, unsigned table)
+{
+    MDB_stat stat;
+    if (mdb_stat(real_txn(txn), table, &stat) != MDB_SUCCESS) {
+        return 0;
+    }
+    return (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
+}
+
+/* Two pages describe the file, the tables have theirs, LMDB's own two (of names, and of what is
+ * free: handles 0 and 1) included: all others are free. Nothing is read but the tables' rows. */
+static uint64_t free_octets(struct kv *kv, uint64_t used_octets, uint64_t page_size)
+{
+    struct kv_txn *txn = NULL;
+    uint64_t taken = 2 * page_size;
+    if (kv_begin_read(kv, &txn) != STATUS_OK) {
+        return 0; /* all readers' slots are taken: the next time */
+    }
+    for (unsigned table = 0; table <= atomic_load(&kv->last_table); table++) {
+        taken += table_octets(txn, table);
+    }
+    kv_abort(&txn);
+    return taken < used_octets ? used_octets - taken : 0; /* of two moments, when others write */
+}
+
 void kv_numbers(struct kv *kv, struct kv_numbers *out_numbers)
 {
     MDB_envinfo info;
@@ -516,6 +546,7 @@ void kv_numbers(struct kv *kv, struct kv_numbers *out_numbers)
     }
     out_numbers->map_octets = info.me_mapsize;
     out_numbers->used_octets = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+    out_numbers->free_octets = free_octets(kv, out_numbers->used_octets, stat.ms_psize);
     out_numbers->last_transaction = info.me_last_txnid;
     out_numbers->readers = info.me_numreaders;
     out_numbers->readers_max = info.me_maxreaders;

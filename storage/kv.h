@@ -133,7 +133,9 @@ MUST_CHECK enum status kv_check_readers(struct kv *kv, unsigned *out_count);
 
 struct kv_numbers {
     uint64_t map_octets,
-        used_octets; /* used: up to the last page in use, free pages inside included */
+        used_octets;      /* used: up to the last page of the file, free ones included */
+    uint64_t free_octets; /* of them: pages that no table has, and that the next writes take first,
+                           * unless a reader may still look at them */
     uint64_t last_transaction;
     unsigned readers, readers_max;
 };

@@ -262,6 +262,7 @@ static void local_numbers(struct store *store, struct store_numbers *out_numbers
         .checkpoint_us_sum = checkpoint.us_sum,
         .map_octets = map.map_octets,
         .map_used_octets = map.used_octets,
+        .map_free_octets = map.free_octets,
         .quarantined = volume->quarantined,
         .scrub_octets = scrub.octets,
         .scrub_messages = scrub.messages,

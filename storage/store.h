@@ -84,8 +84,9 @@ struct store_numbers {
     uint64_t checkpoint_lag_events; /* published, not yet in the index */
     uint64_t checkpoint_lag_ms;     /* age of the oldest of them */
     uint64_t checkpoints, checkpoint_us_sum;
-    uint64_t map_octets, map_used_octets;                /* LMDB */
-    uint64_t quarantined;                                /* damaged places recovery went round */
+    uint64_t map_octets, map_used_octets; /* LMDB */
+    uint64_t map_free_octets;             /* of those in use: pages that are written over first */
+    uint64_t quarantined;                 /* damaged places recovery went round */
     uint64_t scrub_octets, scrub_messages, scrub_passes; /* read and verified since the start */
     uint64_t damaged;                                    /* messages that are known to be */
     bool index_damaged;                     /* found by the scrubber: a restart rebuilds it */

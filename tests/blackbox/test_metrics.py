@@ -91,6 +91,13 @@ class Metrics(ServerCase):
         )
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
+    def test_of_the_index_it_is_told_what_is_free(self):
+        found = self.samples()
+        used = found["restante_index_map_used_bytes"]
+        self.assertGreater(found["restante_index_map_bytes"], used)
+        self.assertGreater(used, found["restante_index_map_free_bytes"])
+        self.assertGreaterEqual(found["restante_index_map_free_bytes"], 0)
+
     def test_no_label_names_a_user_or_an_address(self):
         user = self.user()
         self.deliver(user, sample(1))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/kv.h"
+#include "storage/kv_check.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -235,6 +236,29 @@ Test(kv, what_a_crash_left_of_its_making_is_made_again)
     cr_assert_eq(open_kv(1 << 20), STATUS_OK);
     cr_assert_eq(put("a", "1"), STATUS_OK);
     cr_assert_eq(access(name, F_OK), -1, "the attempt is still there");
+}
+
+/* Of all pages those that a look at the file does not find in any table. */
+Test(kv, what_is_free_is_counted_to_the_page)
+{
+    struct kv_check_request request = {0};
+    struct kv_check_result found;
+    struct kv_numbers numbers;
+    char key[16], value[3000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 40; i++) {
+            (void)snprintf(key, sizeof key, "key %d", i);
+            cr_assert_eq(put(key, round == 1 ? "short" : value), STATUS_OK);
+        }
+        kv_numbers(kv, &numbers);
+        cr_assert_eq(kv_check_open(kv, &request, &found, NULL), STATUS_OK);
+        cr_assert_eq(found.damaged, 0);
+        cr_assert_eq(numbers.free_octets, numbers.used_octets - (found.pages + 2) * 4096);
+        cr_assert(round != 1 || numbers.free_octets > 20 * 4096, "most of it is free");
+    }
+    cr_assert_lt(numbers.free_octets, numbers.used_octets / 2, "and is used again");
 }
 
 Test(kv, numbers_and_copies)
