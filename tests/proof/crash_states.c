@@ -78,6 +78,7 @@ static void record(const struct run *run, const struct store_config *config, str
                         .position = recorder_position,
                         .hold = recorder_hold,
                         .let_go = recorder_let_go,
+                        .slow_reads = recorder_slow_reads,
                         .size_max = 60000,
                         .restart_percent = 3};
     roll_open(roll, path);
@@ -85,6 +86,9 @@ static void record(const struct run *run, const struct store_config *config, str
     load_create(&load);
     for (unsigned i = 0; i < run->steps; i++) {
         load_run(&load, 1);
+        if (chance_percent(&load.chance, 4)) {
+            load_storm(&load, 6);
+        }
         if (chance_percent(&load.chance, 15)) {
             roll_step(roll, &load.chance);
         }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/proof/load.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #define BURST_MAX    8
 #define INFLIGHT_MAX 24
 #define PIECE        20000 /* octets handed over in one go */
+#define LINGER_US    300   /* at most: the disk stands still behind an expunge */
 
 struct load_delivery {
     struct load *load;
@@ -257,12 +261,8 @@ void load_create(struct load *load)
     }
 }
 
-static void remove_drop(struct load *load)
+static void remove_one(struct load *load, uint32_t place)
 {
-    uint32_t place = load_any_drop(load);
-    if (place == LEDGER_DROPS_MAX) {
-        return;
-    }
     struct ledger_drop *drop = &load->ledger->drops[place];
     uint64_t id = drop->id;
     drop->removing = load->position();
@@ -272,6 +272,14 @@ static void remove_drop(struct load *load)
     } else {
         drop->removing = is_refusal(status) ? LEDGER_NEVER : drop->removing;
         surprise(load, "removing a maildrop", status);
+    }
+}
+
+static void remove_drop(struct load *load)
+{
+    uint32_t place = load_any_drop(load);
+    if (place != LEDGER_DROPS_MAX) {
+        remove_one(load, place);
     }
 }
 
@@ -315,7 +323,14 @@ static void commit_session(struct load *load, uint32_t drop, struct view **view,
     }
     load->committing |= 1u << drop;
     load->inflight++;
+    if (load->storming) {
+        load->hold();
+    }
     enum status status = store_commit(view, indexes, count, on_committed, own, &commit);
+    if (load->storming) {
+        (void)usleep((useconds_t)chance_below(&load->chance, LINGER_US));
+        load->let_go();
+    }
     if (status != STATUS_PENDING) {
         on_committed(own, status);
     }
@@ -381,6 +396,104 @@ void load_session(struct load *load, uint32_t drop, unsigned expunge_percent)
     free(indexes);
 }
 
+/* --- single steps --- */
+
+static void checkpoint(struct load *load)
+{
+    struct error error = {0};
+    enum status status = store_checkpoint(load->site->store, &error);
+    if (status != STATUS_OK) {
+        surprise(load, "a checkpoint", status);
+    }
+}
+
+static void session(struct load *load)
+{
+    static const unsigned percents[] = {0, 20, 50, 100};
+    uint32_t drop = load_any_drop(load);
+    if (drop < LEDGER_DROPS_MAX) {
+        load_session(load, drop, percents[chance_below(&load->chance, 4)]);
+    }
+}
+
+/* --- space comes back while things happen --- */
+
+struct storm {
+    struct store *store;
+    pthread_t thread;
+    _Atomic bool is_over;
+    enum status status; /* the first that is not STATUS_OK */
+};
+
+static void *compact_on(void *owner)
+{
+    struct storm *storm = owner;
+    for (unsigned round = 0; !storm->is_over && storm->status == STATUS_OK; round++) {
+        enum status status = store_compact(storm->store, round % 3 == 2, NULL);
+        /* Too much may change meanwhile: that is what this is for. */
+        storm->status = status == STATUS_AGAIN ? STATUS_OK : status;
+    }
+    return NULL;
+}
+
+/* A maildrop that comes and goes, with mail in it. */
+static void pass_by(struct load *load)
+{
+    uint32_t place = load->ledger->drop_count;
+    load_create(load);
+    if (load->ledger->drop_count > place && load->ledger->drops[place].created != LEDGER_NEVER) {
+        (void)load_deliver(load, 1u << place, some_size(load));
+        remove_one(load, place);
+    }
+}
+
+static void storm_step(struct load *load)
+{
+    switch (chance_below(&load->chance, 8)) {
+    case 0:
+        pass_by(load);
+        break;
+    case 1:
+        checkpoint(load);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        burst(load);
+        break;
+    default:
+        session(load);
+        break;
+    }
+}
+
+void load_storm(struct load *load, unsigned steps)
+{
+    struct storm storm = {.store = load->site->store};
+    load->storming = load->hold != NULL;
+    if (load->slow_reads != NULL) {
+        load->slow_reads(true);
+    }
+    int code = pthread_create(&storm.thread, NULL, compact_on, &storm);
+    assert(code == 0);
+    for (unsigned i = 0; i < steps; i++) {
+        storm_step(load);
+        while (load->inflight > chance_below(&load->chance, INFLIGHT_MAX)) {
+            pump(load);
+        }
+    }
+    load_settle(load);
+    storm.is_over = true;
+    (void)pthread_join(storm.thread, NULL); /* our own, joined once */
+    load->storming = false;
+    if (load->slow_reads != NULL) {
+        load->slow_reads(false);
+    }
+    if (storm.status != STATUS_OK) {
+        surprise(load, "compaction under load", storm.status);
+    }
+}
+
 /* --- all together --- */
 
 static void restart(struct load *load)
@@ -397,15 +510,6 @@ static void restart(struct load *load)
     assert(status == STATUS_OK);
 }
 
-static void checkpoint(struct load *load)
-{
-    struct error error = {0};
-    enum status status = store_checkpoint(load->site->store, &error);
-    if (status != STATUS_OK) {
-        surprise(load, "a checkpoint", status);
-    }
-}
-
 /* Space comes back, while whatever is in flight goes on. */
 static void compact(struct load *load)
 {
@@ -414,15 +518,6 @@ static void compact(struct load *load)
         store_compact(load->site->store, chance_percent(&load->chance, 40), &error);
     if (status != STATUS_OK) {
         surprise(load, "compaction", status);
-    }
-}
-
-static void session(struct load *load)
-{
-    static const unsigned percents[] = {0, 20, 50, 100};
-    uint32_t drop = load_any_drop(load);
-    if (drop < LEDGER_DROPS_MAX) {
-        load_session(load, drop, percents[chance_below(&load->chance, 4)]);
     }
 }
 

@@ -19,9 +19,11 @@ struct load {
     struct chance chance;
     uint64_t (*position)(void);          /* now, for the ledger */
     void (*hold)(void), (*let_go)(void); /* the disk, while a burst is queued; NULL: not at all */
+    void (*slow_reads)(bool on);         /* of the store's threads, in a storm; NULL: as they are */
     size_t size_max;                     /* octets of the largest message */
     unsigned restart_percent;            /* of the steps: a restart in good order */
     bool tolerant;                       /* failures are no surprise: go on */
+    bool storming;                       /* own: the disk lingers behind every expunge */
     uint32_t inflight;                   /* deliveries and commits not yet answered */
     uint32_t committing; /* maildrops whose session is being committed: a bit each */
     uint64_t delivered, expunged, refused; /* answered so far */
@@ -31,6 +33,9 @@ struct load {
 
 /* Does `steps` random things; some may still be in flight afterwards. */
 void load_run(struct load *load, unsigned steps);
+/* The same number of things, while a thread of its own gives space back all the time: most of them
+ * are mail that comes and goes, and maildrops. Nothing is in flight afterwards. */
+void load_storm(struct load *load, unsigned steps);
 /* Waits for what is in flight. */
 void load_settle(struct load *load);
 

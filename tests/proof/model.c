@@ -19,9 +19,9 @@
 
 #define VIEWS_MAX 4
 #ifdef __SANITIZE_ADDRESS__
-#define SEEDS_SHORT 60 /* seeds run when nobody asks for more */
+#define SEEDS_SHORT 40 /* seeds run when nobody asks for more */
 #else
-#define SEEDS_SHORT 400
+#define SEEDS_SHORT 200
 #endif
 
 /* A session that stays open while others change its maildrop: nothing of it may change. */
@@ -45,6 +45,7 @@ struct model {
 
 static struct {
     uint64_t operations, comparisons, kills, rebuilds, views, takeovers, failures;
+    uint64_t storms;
     uint64_t segments, blobs, copied; /* unlinked, unlinked, and records copied by compaction */
 } total;
 
@@ -281,6 +282,15 @@ static void compare(struct model *model)
     total.comparisons++;
 }
 
+/* What compaction, at work while mail came and went, has made of the log. */
+static void weather_storm(struct model *model)
+{
+    load_storm(&model->load, (unsigned)chance_between(&model->load.chance, 5, 20));
+    total.storms++;
+    rebuild_model(model);
+    compare(model);
+}
+
 static void step(struct model *model)
 {
     uint64_t what = chance_below(&model->load.chance, 100);
@@ -296,6 +306,8 @@ static void step(struct model *model)
         import_again(model);
     } else if (what < 42) {
         compare(model);
+    } else if (what < 44) {
+        weather_storm(model);
     } else {
         load_run(&model->load, 1);
     }
@@ -328,6 +340,7 @@ static void run_seed(uint64_t seed, unsigned steps)
                                 .position = tick,
                                 .hold = recorder_hold,
                                 .let_go = recorder_let_go,
+                                .slow_reads = recorder_slow_reads,
                                 .size_max = 60000};
     open_model(model);
     for (unsigned i = 0; i < steps && model->failures == 0; i++) {
@@ -371,13 +384,14 @@ int main(int argc, char **argv)
     log_stop();
     (void)close(nowhere);
     printf("# model: %llu operations, %llu comparisons, %llu kills, %llu rebuilds, %llu views "
-           "held, %llu takeovers, %llu segments and %llu blobs unlinked, %llu records copied; %llu "
-           "seeds failed\n",
+           "held, %llu takeovers, %llu storms, %llu segments and %llu blobs unlinked, %llu records "
+           "copied; %llu seeds failed\n",
            (unsigned long long)total.operations, (unsigned long long)total.comparisons,
            (unsigned long long)total.kills, (unsigned long long)total.rebuilds,
            (unsigned long long)total.views, (unsigned long long)total.takeovers,
-           (unsigned long long)total.segments, (unsigned long long)total.blobs,
-           (unsigned long long)total.copied, (unsigned long long)total.failures);
+           (unsigned long long)total.storms, (unsigned long long)total.segments,
+           (unsigned long long)total.blobs, (unsigned long long)total.copied,
+           (unsigned long long)total.failures);
     printf("%llu passed, %llu failed\n", (unsigned long long)(seeds - total.failures),
            (unsigned long long)total.failures);
     return total.failures > 0;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define FDS_MAX 4096
+#define READ_US 100 /* that a slow read takes longer */
 #define NO_NODE UINT32_MAX
 
 /* Under `mutex`, which is held for the whole of each recorded call: what the log says happened
@@ -30,6 +31,8 @@ static struct {
     bool dsync[FDS_MAX];
     uint32_t late; /* the node whose sync is still to be recorded, plus 1 */
 } recorder = {.mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP};
+
+static _Atomic bool reads_slowly;
 
 static void lock(void)
 {
@@ -382,12 +385,24 @@ ssize_t recorder_preadv2(int fd, const struct iovec *iov, int count, off_t offse
     return preadv(fd, iov, count, offset);
 }
 
+ssize_t recorder_pread(int fd, void *data, size_t length, off_t offset) __asm__("pread");
+ssize_t recorder_pread(int fd, void *data, size_t length, off_t offset)
+{
+    REAL("pread", &recorder_pread);
+    if (reads_slowly && gettid() != getpid()) {
+        (void)usleep(READ_US);
+    }
+    return real(fd, data, length, offset);
+}
+
 /* Programs compiled for large files use other names for the same functions. */
 extern __typeof__(recorder_open) recorder_open64 __asm__("open64") __attribute__((alias("open")));
 extern __typeof__(recorder_pwrite) recorder_pwrite64 __asm__("pwrite64")
     __attribute__((alias("pwrite")));
 extern __typeof__(recorder_pwritev) recorder_pwritev64 __asm__("pwritev64")
     __attribute__((alias("pwritev")));
+extern __typeof__(recorder_pread) recorder_pread64 __asm__("pread64")
+    __attribute__((alias("pread")));
 extern __typeof__(recorder_preadv2) recorder_preadv64v2 __asm__("preadv64v2")
     __attribute__((alias("preadv2")));
 
@@ -437,4 +452,9 @@ void recorder_hold(void)
 void recorder_let_go(void)
 {
     unlock();
+}
+
+void recorder_slow_reads(bool on)
+{
+    reads_slowly = on;
 }

@@ -31,4 +31,8 @@ uint64_t recorder_position(void);
 void recorder_hold(void);
 void recorder_let_go(void);
 
+/* Reads take their time, but for the first thread's: so that something may happen between what
+ * compaction has looked up and what it writes. */
+void recorder_slow_reads(bool on);
+
 #endif
