@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bits that flip. A store of some hundred messages is made; then, again and again, random bits of a
- * copy's segments, blobs and index are flipped, and every copy is checked, opened as it is, and
- * rebuilt. Nothing may be wrong in silence: the check finds the damage, or it changes nothing; each
+ * Bits that flip. A store of some hundred messages is made, once closed in order and once as a kill
+ * leaves it; then, again and again, random bits of a copy's segments, blobs and index are flipped,
+ * and every copy is checked, opened as it is, and rebuilt. Nothing may be wrong in silence: the check finds the damage, or it changes nothing; each
  * message is byte-identical or refused, with its size and unique-id; none comes or goes, unless
- * both the record in the log and the row in the index were hit, and then the store says that the
- * log is damaged. Nothing may end the process.
+ * both the record in the log and the row in the index were hit (of a store that was killed the row
+ * may not have been there yet), and then the store says that the log is damaged. Nothing may end
+ * the process.
  *
  *     proof_flips --seed N --rounds 1        repeats one round
  */
@@ -83,7 +84,8 @@ static void remember(struct fixture *site)
     }
 }
 
-static void make_master(const char *path, uint64_t seed)
+/* In `path`, and as if it had been killed in `killed`. */
+static void make_master(const char *path, const char *killed, uint64_t seed)
 {
     struct fixture site;
     struct error error = {0};
@@ -105,6 +107,7 @@ static void make_master(const char *path, uint64_t seed)
     load_run(&load, 20);
     load_settle(&load);
     remember(&site);
+    site_copy(path, killed);
     site_close(&site);
 }
 
@@ -236,11 +239,13 @@ static bool compare(const char *path, struct comparison *out)
     return true;
 }
 
-static bool judge(const struct comparison *found, bool rebuilt_loudly, bool both, const char *when)
+/* `may_lose`: what was hit explains that messages are missing, or back. */
+static bool judge(const struct comparison *found, bool rebuilt_loudly, bool may_lose,
+                  const char *when)
 {
     bool told = found->told || rebuilt_loudly;
     bool right =
-        found->wrong == 0 && ((found->missing == 0 && found->extra == 0) || (both && told));
+        found->wrong == 0 && ((found->missing == 0 && found->extra == 0) || (may_lose && told));
     if (!right) {
         printf("%s: %u same, %u refused, %u missing, %u extra, %u wrong; told: %s\n", when,
                found->same, found->refused, found->missing, found->extra, found->wrong,
@@ -249,32 +254,34 @@ static bool judge(const struct comparison *found, bool rebuilt_loudly, bool both
     return right;
 }
 
-/* A copy of the master, flipped as the seed wants it. True: both index and log. */
-static bool make_flipped(const char *master, const char *path, uint64_t seed)
+/* A copy of a master, flipped as the seed wants it. Whether messages may be lost by that, or come
+ * back: the log is hit, and so is the index, or it is behind the log. */
+static bool make_flipped(const char *const masters[2], const char *path, uint64_t seed)
 {
     struct chance chance = chance_make(seed, 2);
     char folder[128];
     unsigned where = (unsigned)chance_below(&chance, 3); /* the index, the log, or both */
     unsigned flips = 1 + (unsigned)chance_below(&chance, FLIPS_MAX);
+    bool killed = chance_percent(&chance, 35);
     site_remove(path);
-    site_copy(master, path);
+    site_copy(masters[killed], path);
     for (unsigned i = 0; i < flips; i++) {
         bool index = where == 0 || (where == 2 && i % 2 == 0);
         const char *part = index ? "index" : chance_percent(&chance, 15) ? "blobs" : "segments";
         (void)snprintf(folder, sizeof folder, "%s/volume/%s", path, part);
         flip(&chance, folder);
     }
-    return where == 2;
+    return where == 2 || (where == 1 && killed);
 }
 
-static int round_of(const char *master, const char *path, uint64_t seed)
+static int round_of(const char *const masters[2], const char *path, uint64_t seed)
 {
     struct check_result result;
     struct check_options options = {0};
     struct comparison found;
     struct store_rebuilt rebuilt = {0};
     struct error error = {0};
-    bool both = make_flipped(master, path, seed);
+    bool may_lose = make_flipped(masters, path, seed);
     struct store_config own = config;
     own.path = path;
     if (store_check_closed(&own, &options, &result, &error) != STATUS_OK) {
@@ -287,16 +294,17 @@ static int round_of(const char *master, const char *path, uint64_t seed)
             printf("the store does not open\n");
             return ROUND_FAILED;
         }
-        if (!judge(&found, false, both, "opened") || (harmless && found.same != message_count)) {
+        if (!judge(&found, false, may_lose, "opened") ||
+            (harmless && found.same != message_count)) {
             return ROUND_FAILED;
         }
-        (void)make_flipped(master, path, seed); /* once more, for the rebuild */
+        (void)make_flipped(masters, path, seed); /* once more, for the rebuild */
     }
     if (store_rebuild(&own, NULL, NULL, &rebuilt, &error) != STATUS_OK) {
         printf("the rebuild failed: %s\n", error.text);
         return ROUND_FAILED;
     }
-    if (!compare(path, &found) || !judge(&found, rebuilt.damaged_places > 0, both, "rebuilt") ||
+    if (!compare(path, &found) || !judge(&found, rebuilt.damaged_places > 0, may_lose, "rebuilt") ||
         (harmless && found.same != message_count)) {
         return ROUND_FAILED;
     }
@@ -306,7 +314,7 @@ static int round_of(const char *master, const char *path, uint64_t seed)
 }
 
 /* In a process of its own, for a crash is one of the things that may not be. */
-static int run_round(const char *master, const char *path, uint64_t seed)
+static int run_round(const char *const masters[2], const char *path, uint64_t seed)
 {
     (void)fflush(stdout);
     pid_t child = fork();
@@ -318,7 +326,7 @@ static int run_round(const char *master, const char *path, uint64_t seed)
 #else
         (void)nowhere; /* the sanitizer's report goes there, too */
 #endif
-        int code = round_of(master, path, seed);
+        int code = round_of(masters, path, seed);
         (void)fflush(stdout);
         _exit(code);
     }
@@ -351,21 +359,24 @@ int main(int argc, char **argv)
         }
         *(option == 's' ? &seed : &rounds) = strtoull(optarg, NULL, 10);
     }
-    char folder[64], master[96], path[96];
+    char folder[64], master[96], killed[96], path[96];
+    const char *const masters[2] = {master, killed};
     unsigned found = 0, harmless = 0, lost = 0, failed = 0;
     site_make_folder(folder);
     (void)snprintf(master, sizeof master, "%s/master", folder);
+    (void)snprintf(killed, sizeof killed, "%s/killed", folder);
     (void)snprintf(path, sizeof path, "%s/flipped", folder);
     int code = mkdir(master, 0700);
     assert(code == 0);
     config = (struct store_config){.segment_size = 1u << 20, .blob_min = 65536};
     config.map_size = 1ull << 28;
     config.checkpoint_ms = 3600000;
-    make_master(master, seed);
+    config.compact_off = true; /* but when the load asks: nothing may change while it is copied */
+    make_master(master, killed, seed);
     printf("# flips: seeds %llu to %llu, %u messages\n", (unsigned long long)seed,
            (unsigned long long)(seed + rounds - 1), message_count);
     for (uint64_t i = 0; i < rounds; i++) {
-        int outcome = run_round(master, path, seed + i);
+        int outcome = run_round(masters, path, seed + i);
         found += outcome == ROUND_FOUND;
         harmless += outcome == ROUND_HARMLESS;
         lost += outcome == ROUND_LOST_TOLD;
