@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bits that flip. A store of some hundred messages is made, once closed in order and once as a kill
- * leaves it; then, again and again, random bits of a copy's segments, blobs and index are flipped,
- * and every copy is checked, opened as it is, and rebuilt. Nothing may be wrong in silence: the check finds the damage, or it changes nothing; each
- * message is byte-identical or refused, with its size and unique-id; none comes or goes, unless
- * both the record in the log and the row in the index were hit (of a store that was killed the row
- * may not have been there yet), and then the store says that the log is damaged. Nothing may end
- * the process.
+ * Bits that flip. A store of some hundred messages is made, once closed in order and once as a
+ * kill leaves it; then, again and again, random bits of a copy's segments, blobs and index are
+ * flipped, and every copy is checked, opened as it is, and rebuilt. Nothing may be wrong in
+ * silence: the check finds the damage, or it changes nothing; each message is byte-identical or
+ * refused, with its size and unique-id; none comes or goes, unless both the record in the log
+ * and the row in the index were hit (of a store that was killed the row may not have been there
+ * yet), and then the store says that the log is damaged. Nothing may end the process.
  *
  *     proof_flips --seed N --rounds 1        repeats one round
  */
