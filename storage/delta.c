@@ -50,7 +50,8 @@ struct group {
 struct drop {
     struct drop *next; /* chain */
     uint64_t id;
-    bool named, removed; /* an event has said so since the first one that is still here */
+    uint64_t named_at; /* sequence of the last event with its name, though it be forgotten; 0 */
+    bool removed;      /* an event has said so */
     struct list_link nodes;
 };
 
@@ -406,8 +407,9 @@ static enum status publish_event(struct delta *delta, struct group *group,
     group->nodes[group->count++] = node;
     list_push_back(&drop->nodes, &node->link);
     drop->removed = drop->removed || event->kind == DELTA_DROP_REMOVED;
-    drop->named =
-        drop->named || event->kind == DELTA_DROP_CREATED || event->kind == DELTA_DROP_CHANGED;
+    if (event->kind == DELTA_DROP_CREATED || event->kind == DELTA_DROP_CHANGED) {
+        drop->named_at = event->sequence;
+    }
     if (in_uid_table(node)) {
         table_add(&shard->uids, &uid_kind, node);
     }
@@ -561,7 +563,8 @@ enum delta_presence delta_since(struct delta *delta, uint64_t maildrop, uint64_t
     struct shard *shard = shard_of(delta, maildrop);
     pthread_mutex_lock(&shard->mutex);
     const struct drop *drop = find_drop(shard, maildrop);
-    bool gone = drop != NULL && (drop->removed || (uid == 0 && drop->named));
+    /* A name that the index has already is no newer one, however long the delta keeps it. */
+    bool gone = drop != NULL && (drop->removed || (uid == 0 && drop->named_at > since));
     gone = gone || (uid != 0 && presence(shard, maildrop, uid) == DELTA_GONE);
     pthread_mutex_unlock(&shard->mutex);
     if (gone) {

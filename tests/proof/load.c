@@ -471,8 +471,9 @@ void load_storm(struct load *load, unsigned steps)
 {
     struct storm storm = {.store = load->site->store};
     load->storming = load->hold != NULL;
+    /* In half of them: slowly little is copied, and fast little comes in between. */
     if (load->slow_reads != NULL) {
-        load->slow_reads(true);
+        load->slow_reads(chance_percent(&load->chance, 50));
     }
     int code = pthread_create(&storm.thread, NULL, compact_on, &storm);
     assert(code == 0);
