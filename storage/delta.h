@@ -114,8 +114,8 @@ enum delta_presence delta_find_uidl(struct delta *delta, uint64_t maildrop, cons
 /*
  * Whether what the index said at position `since` still holds: DELTA_PRESENT, nothing has happened;
  * DELTA_GONE, the message has been expunged or its maildrop removed (`uid` 0: the maildrop removed,
- * or named anew behind `since`); DELTA_UNKNOWN, the delta has forgotten some of what came since: ask the index
- * again. Any thread.
+ * or named anew behind `since`); DELTA_UNKNOWN, the delta has forgotten some of what came since:
+ * ask the index again. Any thread.
  */
 enum delta_presence delta_since(struct delta *delta, uint64_t maildrop, uint64_t uid,
                                 uint64_t since);
