@@ -201,17 +201,26 @@ class Comparison:
 
     def measure(self):
         for workload in self.workloads:
-            by_server = {}
             self.document["workloads"][workload.name] = {
                 "about": f"{workload.about}, {workload.connections} connections",
                 "again": workload.again,
-                "servers": by_server,
+                "servers": {},
             }
-            for server in filter(workload.suits, self.running):
-                self.warm_up(workload, server)
-            for round_number in range(1, self.options.rounds + 1):
-                for server in filter(workload.suits, self.running):
-                    self.measure_one(workload, server, by_server, round_number)
+        families = {}
+        for workload in self.workloads:
+            families.setdefault(workload.again or workload.name, []).append(workload)
+        for family in families.values():
+            self.measure_family(family)
+
+    def measure_family(self, family):
+        """A workload by all generators that do it, in alternation: a busy minute is everybody's."""
+        pairs = [(one, server) for one in family for server in self.running if one.suits(server)]
+        for workload, server in pairs:
+            self.warm_up(workload, server)
+        for round_number in range(1, self.options.rounds + 1):
+            for workload, server in pairs:
+                by_server = self.document["workloads"][workload.name]["servers"]
+                self.measure_one(workload, server, by_server, round_number)
 
     def warm_up(self, workload, server):
         """Unmeasured: processes that are started when they are needed, caches."""
