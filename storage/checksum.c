@@ -4,11 +4,27 @@
 #include <assert.h>
 #define XXH_STATIC_LINKING_ONLY /* the size of the stream's state, to embed it */
 #include <xxhash.h>
+#ifdef CHECKSUM_DISPATCH
+#include <xxh_x86dispatch.h> /* the same functions by the processor's widest instructions */
+#endif
 
 static_assert(CHECKSUM_KEY_SIZE >= XXH3_SECRET_SIZE_MIN, "XXH3 wants a longer secret");
 static_assert(sizeof(XXH3_state_t) <= sizeof(((struct checksum_stream *)0)->state),
               "the stream's state does not fit");
 static_assert(_Alignof(XXH3_state_t) <= _Alignof(struct checksum_stream), "nor is it aligned");
+
+#ifdef CHECKSUM_DISPATCH
+/* The library chooses its instructions in the first call that needs any, by plain stores: before
+ * there is a second thread. */
+__attribute__((constructor)) static void choose_instructions(void)
+{
+    static const uint8_t data[1024]; /* short ones need no choice */
+    struct checksum_stream stream;
+    (void)checksum_body(data, sizeof data);
+    checksum_stream_init(&stream);
+    checksum_stream_add(&stream, data, sizeof data);
+}
+#endif
 
 uint64_t checksum_body(const void *data, size_t length)
 {

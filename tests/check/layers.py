@@ -26,6 +26,7 @@ OWNERS = {
     ),
     "lmdb.h": ("storage/kv",),
     "xxhash.h": ("storage/checksum",),
+    "xxh_x86dispatch.h": ("storage/checksum",),
     "sodium.h": ("auth/secret",),
     "crypt.h": ("auth/password",),
     "cjose/": ("auth/jwt", "tests/unit/jwt_maker"),
