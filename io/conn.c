@@ -14,6 +14,7 @@
  */
 #include "io/conn_private.h"
 #include "io/io_limits.h"
+#include "io/warm.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -322,30 +323,6 @@ static void send_octets(struct conn *conn)
               sendq_more_behind(&conn->output, count));
 }
 
-/* Whether the page of the file at `offset` can be had without waiting for the disk. */
-static bool is_warm(int fd, uint64_t offset)
-{
-    uint8_t octet;
-    struct iovec iov = {.iov_base = &octet, .iov_len = 1};
-    /* Every answer but "would block" means that sendfile will not wait for long either: the end of
-     * the file, which it reports, or a file system that cannot tell because it has no disk. */
-    return preadv2(fd, &iov, 1, (off_t)offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
-}
-
-/* How many of `length` octets, from the first on, are in the page cache. A look at some pages only:
- * the kernel reads and drops whole stretches, and a wrong answer costs time, not correctness. */
-static size_t warm_length(int fd, uint64_t offset, size_t length)
-{
-    size_t at = 0;
-    while (at < length) {
-        if (!is_warm(fd, offset + at)) {
-            return at;
-        }
-        at += CONN_PROBE_STEP;
-    }
-    return is_warm(fd, offset + length - 1) ? length : at - CONN_PROBE_STEP;
-}
-
 static void read_cold(struct conn *conn, const struct sendq_extent *extent)
 {
     size_t length = extent->length < CONN_READ_PIECE ? (size_t)extent->length : CONN_READ_PIECE;
@@ -359,11 +336,24 @@ static void read_cold(struct conn *conn, const struct sendq_extent *extent)
               extent->offset);
 }
 
+/* What is sent at once. A small rest is not worth a piece of its own. */
+static size_t piece_of(const struct sendq_extent *extent)
+{
+    return extent->length <= CONN_PIECE_MAX + CONN_PIECE_MAX / 4 ? (size_t)extent->length
+                                                                 : CONN_PIECE_MAX;
+}
+
+/* Whether its owner has looked and found it all in the page cache, not long ago. */
+static bool seen_warm(const struct conn *conn, const struct sendq_extent *extent)
+{
+    return extent->warm && loop_now_ms(conn->host->loop) - conn->own.warm_ms < CONN_WARM_MS;
+}
+
 static void send_extent(struct conn *conn)
 {
     const struct sendq_extent *extent = sendq_front_extent(&conn->output);
-    size_t piece = extent->length < CONN_PIECE_MAX ? (size_t)extent->length : CONN_PIECE_MAX;
-    size_t warm = warm_length(extent->fd, extent->offset, piece);
+    size_t piece = piece_of(extent);
+    size_t warm = seen_warm(conn, extent) ? piece : warm_length(extent->fd, extent->offset, piece);
     if (warm > 0 && conn->own.tls != NULL) {
         loop_send_file_encrypted(conn->host->loop, &conn->own.send, conn->fd, extent->fd,
                                  extent->offset, warm);
@@ -617,6 +607,9 @@ enum status conn_send_memory(struct conn *conn, const void *data, size_t length,
 enum status conn_send_extent(struct conn *conn, const struct sendq_extent *extent)
 {
     enum status status = STATUS_CANCELLED;
+    if (extent->warm) {
+        conn->own.warm_ms = loop_now_ms(conn->host->loop);
+    }
     if (!refuses_output(conn)) {
         status = queued(conn, sendq_extent(&conn->output, extent));
     }

@@ -9,8 +9,9 @@
  * conn_ call.
  *
  * Output queued in one turn of the loop leaves in one send, at the end of the turn. Files: up to
- * CONN_PIECE_MAX octets at a time; what is in the page cache by sendfile(2), what is not by an
- * asynchronous read, so that neither a cold disk nor a fast reader holds up the others.
+ * CONN_PIECE_MAX octets at a time, a quarter more if that is the rest; what is in the page cache by
+ * sendfile(2), what is not by an asynchronous read, so that neither a cold disk nor a fast reader
+ * holds up the others.
  *
  * Under TLS the same functions mean the same; files are read in blocks and encrypted here, or by
  * the kernel where it can.
@@ -28,7 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONN_PIECE_MAX  (256 * 1024)      /* octets of one sendfile: bounds one client's turn */
+#define CONN_PIECE_MAX  (512 * 1024)      /* octets of one sendfile: bounds one client's turn */
 #define CONN_READ_PIECE SENDQ_RESERVE_MAX /* octets of one cold read: one pooled block */
 #define CONN_OUTPUT_HIGH \
     (64 * 1024)                     /* queued copied octets above which conn_output_full says so \
@@ -103,6 +104,7 @@ struct conn {
         uint8_t *read_block;  /* cold read in flight */
         struct conn_tls *tls; /* NULL in plaintext */
         uint64_t octets_sent;
+        int64_t warm_ms; /* when an extent was queued that was warm */
         enum status reason;
         uint8_t state;
         uint8_t receiving;   /* what `receive` is doing: enum conn_receiving */

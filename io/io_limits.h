@@ -53,10 +53,13 @@
 #define TLS_TICKET_KEYS_MAX 16            /* keys of a ticket key file */
 #define TLS_RECORD_MAX      16384         /* octets of one record; RFC 8446 section 5.1 */
 
+/* warm */
+#define WARM_LOOK_STEP (64 * 1024) /* octets between two looks into the page cache */
+
 /* conn */
 #define CONN_HELD_FIRST             512 /* octets of the first buffer for input not taken */
 #define CONN_HELD_MAX               (2 * 1024 * 1024) /* octets kept; more is an owner gone wrong */
-#define CONN_PROBE_STEP             (64 * 1024)  /* octets between two looks into the page cache */
+#define CONN_WARM_MS                1000 /* how long a look into the page cache is believed */
 #define CONN_TLS_INPUT_TURN         (64 * 1024)  /* octets decrypted for one connection in a turn */
 #define CONN_TLS_OUTPUT_TURN        (128 * 1024) /* octets encrypted for one: 50 us */
 #define CONN_TLS_HANDSHAKES_TURN_US 1000 /* then the next handshake waits for the next turn */

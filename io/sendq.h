@@ -32,6 +32,7 @@ struct sendq_extent {
     uint64_t offset; /* octets */
     uint64_t length; /* octets, > 0 */
     struct sendq_hold hold;
+    bool warm; /* all of it was in the page cache a moment ago: nobody need look again */
 };
 
 /* A source of output that is too long, or too late, to be queued at once. Lives inside its owner.

@@ -10,9 +10,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define DISK_PATH_MAX    1024 /* octets with NUL, of the names built here */
-#define DISK_WRITE_MAX   1024 /* entries of one pwritev: what the kernel's UIO_MAXIOV allows */
-#define DISK_WARM_PROBES 3    /* octets looked at, first and last among them */
+#define DISK_PATH_MAX  1024 /* octets with NUL, of the names built here */
+#define DISK_WRITE_MAX 1024 /* entries of one pwritev: what the kernel's UIO_MAXIOV allows */
 
 /* --- the operating system's own --- */
 
@@ -210,21 +209,6 @@ enum status disk_read_now(int fd, void *data, size_t length, uint64_t offset)
         total += (size_t)got;
     }
     return STATUS_OK;
-}
-
-bool disk_range_warm(int fd, uint64_t offset, uint64_t length)
-{
-    for (uint64_t i = 0; length > 0 && i < DISK_WARM_PROBES; i++) {
-        uint8_t octet;
-        uint64_t at = offset + (length - 1) / (DISK_WARM_PROBES - 1) * i;
-        if (i == DISK_WARM_PROBES - 1) {
-            at = offset + length - 1;
-        }
-        if (disk_read_now(fd, &octet, 1, at) != STATUS_OK) {
-            return false;
-        }
-    }
-    return true;
 }
 
 enum status disk_sync_data(struct disk *disk, int fd, const char *path, struct error *out_error)

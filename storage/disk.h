@@ -52,8 +52,6 @@ MUST_CHECK enum status disk_read(struct disk *disk, int fd, void *data, size_t l
 /* Reads all `length` octets from the page cache or not at all: STATUS_AGAIN when any is cold,
  * STATUS_CORRUPT when the file ends before. Never blocks: for workers. */
 MUST_CHECK enum status disk_read_now(int fd, void *data, size_t length, uint64_t offset);
-/* Whether the range seems to be in the page cache: probes a few octets of it. Never blocks. */
-bool disk_range_warm(int fd, uint64_t offset, uint64_t length);
 
 /* fdatasync(2). A failure must not be followed by another try: the kernel has dropped the pages. */
 MUST_CHECK enum status disk_sync_data(struct disk *disk, int fd, const char *path,

@@ -6,6 +6,7 @@
  */
 #include "storage/local.h"
 
+#include "io/warm.h"
 #include "storage/checksum.h"
 #include "storage/damaged.h"
 #include "storage/disk.h"
@@ -235,7 +236,7 @@ static enum status fetch_part(struct store_fetch *fetch, const struct place *pla
 }
 
 /* The range's octets are sent from the file, which stays open until they are. */
-static enum status give_extent(struct store_fetch *fetch, const struct place *place)
+static enum status give_extent(struct store_fetch *fetch, const struct place *place, bool warm)
 {
     fetch->range = (struct store_range){
         .kind = STORE_RANGE_EXTENT,
@@ -243,7 +244,8 @@ static enum status give_extent(struct store_fetch *fetch, const struct place *pl
         .extent = {.fd = place->file->fd,
                    .offset = place->body_offset + fetch->offset,
                    .length = fetch->length,
-                   .hold = {.release = segment_release, .owner = place->file}},
+                   .hold = {.release = segment_release, .owner = place->file},
+                   .warm = warm},
     };
     return STATUS_OK;
 }
@@ -262,7 +264,6 @@ enum status local_fetch(struct store_fetch *fetch)
     if (status != STATUS_OK) {
         return status;
     }
-    bool in_blob = place.entry->file == MAILDROP_FILE_BLOB;
     if (place.entry->wire_length <= STORE_INLINE_MAX) {
         return fetch_small(fetch, &place);
     }
@@ -270,8 +271,11 @@ enum status local_fetch(struct store_fetch *fetch)
         return fetch_part(fetch, &place);
     }
     uint64_t offset = place.body_offset + fetch->offset;
-    if (in_blob || disk_range_warm(place.file->fd, offset, fetch->length)) {
-        return give_extent(fetch, &place);
+    if (place.entry->file == MAILDROP_FILE_BLOB) {
+        return give_extent(fetch, &place, false);
+    }
+    if (warm_range(place.file->fd, offset, fetch->length)) {
+        return give_extent(fetch, &place, true);
     }
     return fetch_cold(fetch, &place, fetch->length == place.entry->wire_length);
 }

@@ -531,6 +531,25 @@ ON_BOTH(a_cold_file_is_sent_all_the_same)
     send_file(kind, true);
 }
 
+ON_BOTH(what_its_owner_has_just_found_warm_is_not_looked_at_again)
+{
+    enum { LENGTH = 600000 };
+    struct world *world = world_open(kind, LOOP_RECEIVE_STREAM);
+    uint8_t *data;
+    int fd = file_of(LENGTH, &data);
+    struct sendq_extent extent = {.fd = fd, .length = LENGTH, .warm = true};
+    cr_assert_eq(fdatasync(fd), 0);
+    cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0); /* it was mistaken */
+    CALL(world, cr_assert_eq(conn_send_extent(&world->conn, &extent), STATUS_OK));
+    UNTIL(world, world->got_length >= LENGTH && conn_output_pending(&world->conn) == 0);
+    cr_assert_eq(memcmp(world->got, data, LENGTH), 0);
+    cr_assert_eq(counter_read(&world->host.counters.octets_read), 0);
+    cr_assert_eq(counter_read(&world->host.counters.octets_sendfile), LENGTH);
+    free(data);
+    (void)close(fd);
+    world_close(world);
+}
+
 ON_BOTH(an_extent_beyond_its_file_is_corruption)
 {
     struct world *world = world_open(kind, LOOP_RECEIVE_STREAM);

@@ -167,9 +167,7 @@ Test(disk, warm_octets_are_read_at_once_and_cold_ones_not_at_all)
     enum status status = disk_read_now(fd, data, 4096, 5000);
     if (status != STATUS_AGAIN) { /* else the file system here cannot tell: always cold */
         cr_assert_eq(status, STATUS_OK);
-        cr_assert(disk_range_warm(fd, 0, LENGTH));
         cr_assert_eq(disk_read_now(fd, data, 4096, LENGTH - 100), STATUS_CORRUPT);
-        cr_assert_not(disk_range_warm(fd, 0, LENGTH + 1));
         disk_drop_cache(fd);
         status = disk_read_now(fd, data, LENGTH, 0);
         cr_assert(status == STATUS_AGAIN || status == STATUS_OK); /* dropping is but a hint */

@@ -97,8 +97,9 @@ static bool check_range(struct own_fetch *own)
     return same;
 }
 
-/* Puts the message's segment out of the page cache; false where the file system does not let us. */
-static bool make_cold(uint64_t length)
+/* Puts the message's segment out of the page cache. Where the file system does not let us, or where
+ * the disk is so quick that the first look at it brings it back, the fetch finds it warm. */
+static void make_cold(void)
 {
     struct volume *volume = fixture_volume(&fixture);
     struct segment *segment = NULL;
@@ -106,9 +107,7 @@ static bool make_cold(uint64_t length)
     cr_assert_eq(segment_get(volume->segments, id, &segment, NULL), STATUS_OK);
     fsync(segment->fd);
     disk_drop_cache(segment->fd);
-    bool cold = !disk_range_warm(segment->fd, 0, length);
     segment_release(segment);
-    return cold;
 }
 
 static uint64_t wire_length(struct view *view)
@@ -144,10 +143,9 @@ Test(local_fetch, a_cold_small_message_is_read_by_the_loop_and_verified)
     uint8_t buffer[STORE_INLINE_MAX];
     deliver(640);
     struct view *view = fixture_view_ok(&fixture, drop);
-    bool cold = make_cold(100);
+    make_cold();
     cr_assert_eq(fetch(&own, view, 64, 128, buffer, &pending), STATUS_OK);
-    cr_assert_eq(pending, cold);
-    cr_assert_eq(own.fetch.range.kind, cold ? STORE_RANGE_MEMORY : STORE_RANGE_BUFFER);
+    cr_assert_eq(own.fetch.range.kind, pending ? STORE_RANGE_MEMORY : STORE_RANGE_BUFFER);
     cr_assert(check_range(&own));
     store_view_close(&view);
 }
@@ -170,9 +168,9 @@ Test(local_fetch, a_cold_large_message_is_read_whole_and_verified)
     bool pending;
     deliver(LARGE);
     struct view *view = fixture_view_ok(&fixture, drop);
-    bool cold = make_cold(LARGE);
+    make_cold();
     cr_assert_eq(fetch(&own, view, 0, wire_length(view), NULL, &pending), STATUS_OK);
-    cr_assert_eq(pending, cold);
+    cr_assert_eq(own.fetch.range.kind, pending ? STORE_RANGE_MEMORY : STORE_RANGE_EXTENT);
     own.fetch.range.length = LARGE; /* without line end and terminator, which `text` has not */
     cr_assert(check_range(&own));
     store_view_close(&view);
@@ -191,7 +189,7 @@ Test(local_fetch, a_part_of_a_large_message_comes_as_memory)
     cr_assert_eq(fetch(&own, view, 5000, sizeof buffer, NULL, &pending), STATUS_OK);
     cr_assert_eq(own.fetch.range.kind, STORE_RANGE_MEMORY);
     cr_assert(check_range(&own));
-    (void)make_cold(LARGE);
+    make_cold();
     cr_assert_eq(fetch(&own, view, 70000, 1000, buffer, &pending), STATUS_OK);
     cr_assert_neq(own.fetch.range.kind, STORE_RANGE_EXTENT);
     cr_assert(check_range(&own));
@@ -224,13 +222,16 @@ Test(local_fetch, a_pending_one_can_be_given_up_and_keeps_the_view_alive)
 {
     deliver(LARGE);
     struct view *view = fixture_view_ok(&fixture, drop);
-    if (!make_cold(LARGE)) {
-        store_view_close(&view);
-        return; /* this file system keeps everything in memory */
-    }
+    make_cold();
     struct own_fetch own = {
         .fetch = {.client = &fixture.client, .on_done = on_fetched, .view = view, .length = LARGE}};
-    cr_assert_eq(store_fetch(&own.fetch), STATUS_PENDING);
+    enum status status = store_fetch(&own.fetch);
+    if (status != STATUS_PENDING) { /* it was warm */
+        cr_assert_eq(status, STATUS_OK);
+        cr_assert(check_range(&own));
+        store_view_close(&view);
+        return;
+    }
     store_fetch_cancel(&own.fetch);
     cr_assert_not(own.answer.done);
     store_view_close(&view);
@@ -261,7 +262,7 @@ Test(local_fetch, a_damaged_message_is_corrupt_and_the_next_is_not)
     close(fd);
     cr_assert_eq(fetch(&own, view, 0, 640, buffer, &pending), STATUS_CORRUPT);
     cr_assert_eq(fetch(&own, view, 0, 50, buffer, &pending), STATUS_CORRUPT); /* also in part */
-    (void)make_cold(LARGE);
+    make_cold();
     cr_assert_eq(fetch(&own, view, 0, 640, buffer, &pending), STATUS_CORRUPT);
     own.fetch.index = 1;
     enum status status = store_fetch(&own.fetch);
