@@ -185,6 +185,14 @@ static void set_inherited_options(int fd)
     (void)set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, LISTEN_USER_TIMEOUT_MS);
 }
 
+/* Who connects to a loopback address is on this machine. Congestion control that paces (BBR) would
+ * put a timer between the segments of every reply above 64 KB, for a network that is not there. */
+static void do_not_pace(int fd)
+{
+    static const char plain[] = "reno"; /* the one that every kernel has and everybody may use */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain, sizeof plain - 1); /* only for speed */
+}
+
 static bool is_wildcard(const struct address *address)
 {
     if (address->any.sa_family == AF_INET) {
@@ -266,6 +274,9 @@ void listener_init(struct listener *listener, struct loop *loop, int fd, void *o
     listener->is_unix = listener->local.length > 0 && listener->local.any.sa_family == AF_UNIX;
     if (!listener->is_unix) {
         set_inherited_options(fd);
+    }
+    if (!listener->is_unix && address_is_loopback(&listener->local)) {
+        do_not_pace(fd);
     }
     if (is_wildcard(&listener->local)) {
         listener->local.length = 0;

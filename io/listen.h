@@ -44,8 +44,8 @@ struct listener {
     bool is_unix, stopping;
     void *owner;
     /* `fd` is non-blocking; peer and local are normalised. TCP has TCP_NODELAY, keep-alive and
-     * TCP_USER_TIMEOUT set (see io_limits.h), all inherited from the listening socket. The callee
-     * owns fd. */
+     * TCP_USER_TIMEOUT set (see io_limits.h), all inherited from the listening socket; on a
+     * loopback address also congestion control that does not pace. The callee owns fd. */
     void (*on_connection)(struct listener *listener, int fd, const struct address *peer,
                           const struct address *local);
     void (*on_stopped)(struct listener *listener); /* once after listener_stop; never inside it */
