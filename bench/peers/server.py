@@ -45,6 +45,7 @@ class Server:
         self.group = None
         self.process = None
         self.version = "this tree"
+        self.deliver_rate = 100  # A second; until restante-bench has found another.
         self.kept_sessions_us = {}  # What sessions that stay cost: by their number.
         self.pop3 = self.lmtp = None  # Ports on 127.0.0.1; lmtp None: no LMTP.
         self.log_path = self.folder / "output.log"
