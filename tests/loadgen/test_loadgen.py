@@ -93,10 +93,15 @@ class AgainstRestante(ServerCase):
                 self.assert_clean(one)
                 self.assertGreater(one["handshakes_full"], 0)
                 self.assertEqual(one["handshakes_resumed"], 0)
-            one = self.load("login", "--target", target, "--closed", "-c", 3, "--tls-resume")
-            self.assert_clean(one)
-            self.assertGreater(one["handshakes_resumed"], 0)
-            self.assertLessEqual(one["handshakes_full"], 3)
+            resumed = 0
+            for _ in range(10):  # A busy machine may not get beyond the first handshakes.
+                one = self.load("login", "--target", target, "--closed", "-c", 3, "--tls-resume")
+                self.assert_clean(one)
+                self.assertLessEqual(one["handshakes_full"], 3)
+                resumed += one["handshakes_resumed"]
+                if resumed > 0:
+                    break
+            self.assertGreater(resumed, 0)
 
     def test_what_was_populated_is_verified_octet_by_octet(self):
         one = self.load("download-delete", "--closed", "-c", 2)  # Whatever was there.
