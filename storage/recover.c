@@ -140,6 +140,27 @@ static void report_missing(const struct volume *volume, uint32_t id)
     log_end(&line);
 }
 
+/* The newest manifest is damaged, and the one taken in its place is older than the index. What that
+ * one lists, is not there, and has no row, has been retired, unlinked and forgotten since. */
+static bool is_forgotten(const struct recover *recover, const struct log_segment *newest,
+                         uint32_t id)
+{
+    struct index_reader *reader = NULL;
+    struct index_state state;
+    struct index_file file;
+    bool forgotten = false;
+    if (recover->salvage != NULL || newest->id >= recover->state.position.segment ||
+        index_reader_create(recover->volume->index, &reader) != STATUS_OK) {
+        return false;
+    }
+    if (index_begin(reader, &state) == STATUS_OK) {
+        forgotten = index_segment(reader, id, &file) == STATUS_NOT_FOUND;
+        index_end(reader);
+    }
+    index_reader_destroy(&reader);
+    return forgotten;
+}
+
 /* What the newest manifest lists and what came after it, without what has been retired since. */
 static enum status list_unretired(struct recover *recover, struct recovery *recovery)
 {
@@ -168,7 +189,7 @@ static enum status list_unretired(struct recover *recover, struct recovery *reco
         }
         if (next < id_count && ids[next] == id) {
             recovery->unretired[count++] = id;
-        } else {
+        } else if (!is_forgotten(recover, newest, id)) {
             report_missing(recover->volume, id);
             recovery->quarantined++;
             if (recover->salvage != NULL &&
@@ -212,8 +233,8 @@ static enum status replay_rest(struct recover *recover)
     enum status status = STATUS_OK;
     for (size_t i = 0; i < recover->map.count && status == STATUS_OK; i++) {
         const struct log_segment *segment = &recover->map.segments[i];
-        if (segment->is_void) {
-            continue;
+        if (segment->is_void || segment->id < position->segment) {
+            continue; /* an older one is there for its manifest only */
         }
         uint64_t offset = segment->id == position->segment ? position->offset : 0;
         status =
@@ -452,6 +473,27 @@ static bool is_known_damaged(struct volume *volume)
     return status == STATUS_OK;
 }
 
+/*
+ * The log from the index's position on. Which segments are not retired says the newest manifest.
+ * When none is left that is whole, because that of the newest segment is damaged, an older one must
+ * do: else the next manifest would list none of the older segments, and a rebuild not read them.
+ */
+static enum status read_map(struct recover *recover, struct recovery *recovery)
+{
+    struct volume *volume = recover->volume;
+    uint32_t first = recover->state.position.segment;
+    enum status status = log_map_read(volume, first, &recover->map, recover->out_error);
+    const struct log_segment *damaged = log_map_find(&recover->map, first);
+    if (status != STATUS_OK || damaged == NULL || log_map_last_manifest(&recover->map) != NULL) {
+        return status;
+    }
+    struct scan scan = {.segment = damaged->id};
+    replay_report_damage(volume, &scan, 0, RECORD_HEADER_SIZE, 0);
+    recovery->quarantined++;
+    log_map_free(&recover->map);
+    return log_map_read(volume, 0, &recover->map, recover->out_error);
+}
+
 /* Tries the index there is. `*out_why`: it cannot be used, and why; then the status says nothing.
  */
 static enum status recover_index(struct recover *recover, struct recovery *recovery,
@@ -464,8 +506,7 @@ static enum status recover_index(struct recover *recover, struct recovery *recov
         status = read_index(recover);
     }
     if (status == STATUS_OK) {
-        status = log_map_read(recover->volume, recover->state.position.segment, &recover->map,
-                              recover->out_error);
+        status = read_map(recover, recovery);
         if (status != STATUS_OK) {
             return status;
         }

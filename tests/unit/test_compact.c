@@ -301,6 +301,34 @@ Test(compact, an_index_older_than_the_log_is_rebuilt)
     free(expected);
 }
 
+/* An older manifest must do, which lists a segment that is gone. */
+Test(compact, a_damaged_newest_manifest_makes_no_unlinked_segment_missed)
+{
+    uint64_t other = fixture_create(&fixture, "o@localhost");
+    fill_segment(&fixture, other);
+    uint32_t gone = current_segment(&fixture);
+    fill_segment(&fixture, drop);
+    expunge_from(&fixture, drop, 0);
+    fixture_checkpoint(&fixture);
+    compact_ok(&fixture, false);
+    cr_assert_not(segment_is_there(&fixture, gone));
+    fill_segment(&fixture, other);
+    fixture_checkpoint(&fixture);
+    compact_ok(&fixture, false); /* and its row is forgotten */
+    fixture_deliver(&fixture, other, "Subject: last\r\n\r\n");
+    fixture_checkpoint(&fixture);
+    char *expected = see(&fixture, other);
+    flip_octet(&fixture, current_segment(&fixture), 20);
+    fixture_close(&fixture);
+    fixture_open(&fixture);
+    cr_assert_eq(numbers_of(&fixture).quarantined, 1, "the manifest alone");
+    expect_same(&fixture, other, expected, "after a restart");
+    fill_segment(&fixture, drop);
+    rebuild(&fixture);
+    expect_same(&fixture, other, expected, "after a rebuild");
+    free(expected);
+}
+
 /* --- on a full disk --- */
 
 static bool go_on(void *owner, uint64_t octets)

@@ -281,6 +281,35 @@ Test(recover, a_segment_that_is_lost_is_reported_and_the_rest_served)
     cr_assert(count > 10 && count < 20);
 }
 
+/* The next manifest is written by what this start has found: segments that it does not list are no
+ * part of the log any more. */
+Test(recover, a_damaged_newest_manifest_forgets_no_older_segment)
+{
+    char text[1025];
+    fixture_close(&fixture);
+    fixture.config.segment_size = 4096;
+    fixture_open(&fixture);
+    memset(text, 'x', sizeof text - 1);
+    text[1024] = '\0';
+    for (int i = 0; i < 14; i++) {
+        fixture_deliver(&fixture, drop, text);
+    }
+    fixture_checkpoint(&fixture);
+    fixture_deliver(&fixture, drop, "behind the index's position");
+    crash();
+    flip(log_end(&fixture).segment, 20);
+    open_copy();
+    cr_assert_eq(quarantined(), 1, "the damage is told");
+    cr_assert_str_eq(listing(&copy, drop), listing(&fixture, drop));
+    fixture_deliver(&copy, drop, "in a new segment");
+    char *expected = strdup(listing(&copy, drop));
+    fixture_close(&copy);
+    cr_assert_eq(store_rebuild(&copy.config, NULL, NULL, NULL, NULL), STATUS_OK);
+    fixture_open(&copy);
+    cr_assert_str_eq(listing(&copy, drop), expected);
+    free(expected);
+}
+
 /* --- compaction's records --- */
 
 struct raw_item {
