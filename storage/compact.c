@@ -39,7 +39,7 @@ struct candidate {
     uint32_t segment, older; /* `older`: the unretired one before it, 0: none */
     uint64_t size, references;
     uint64_t needed; /* octets, by estimate */
-    bool closed;     /* the index covers it, and a later one is being written */
+    bool closed; /* the index covers it, what it retires is gone, a later one is being written */
 };
 
 struct compact {
@@ -220,6 +220,9 @@ static enum status fill_candidates(struct compact *compact, struct candidate *ca
     if (status != STATUS_OK) {
         return status;
     }
+    /* Not the position of this snapshot: a checkpoint since then may have told for the first time of
+     * a segment that is retired, whose file must be gone before the record that says so. */
+    uint32_t reached = compact->reclaim.reached;
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
         struct index_file file = {0};
         struct candidate *candidate = &candidates[i];
@@ -228,7 +231,7 @@ static enum status fill_candidates(struct compact *compact, struct candidate *ca
         *candidate = (struct candidate){.segment = ids[i],
                                         .older = i > 0 ? ids[i - 1] : 0,
                                         .references = file.references,
-                                        .closed = ids[i] < state.position.segment};
+                                        .closed = ids[i] < reached};
         candidate->size = file_size(compact, ids[i]);
         candidate->needed = estimate(compact, candidate, &file);
     }
@@ -558,17 +561,20 @@ static void end_work(struct compact *compact)
 static enum status look_once(struct compact *compact, bool all, struct error *error)
 {
     uint32_t until = 0;
-    begin_work(compact);
-    enum status status = reclaim_all(compact, error);
-    end_work(compact);
-    if (status == STATUS_OK && all) {
+    enum status status = STATUS_OK;
+    if (all) {
         /* Those that are closed now; what is copied makes new ones. */
         status = checkpoint_now(compact->volume->checkpoint);
         until = writer_position(compact->volume->writer).segment;
         until = until > 0 ? until - 1 : 0;
-        if (until == 0) {
-            return status;
-        }
+    }
+    if (status == STATUS_OK) {
+        begin_work(compact);
+        status = reclaim_all(compact, error);
+        end_work(compact);
+    }
+    if (all && until == 0) {
+        return status;
     }
     while (status == STATUS_OK && !compact->stopping) {
         begin_work(compact);

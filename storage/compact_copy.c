@@ -130,7 +130,7 @@ static enum status gather(struct copy *copy)
         }
         if (header.kind == RECORD_EXPUNGED) {
             status = note_expunges(copy, &header, meta);
-        } else if (header.kind != RECORD_RETRIEVED) {
+        } else if (header.kind != RECORD_RETIRED && header.kind != RECORD_RETRIEVED) {
             status = add_piece(copy, &header, meta);
         }
         if (status != STATUS_OK) {
@@ -231,25 +231,6 @@ static enum status prepare_name(struct piece *piece)
     return STATUS_OK;
 }
 
-/* Only while the file may still be there: its row goes when it is not. */
-static enum status prepare_retired(struct piece *piece)
-{
-    uint32_t segment;
-    struct index_file file;
-    enum status status =
-        record_decode_retired(piece->old_meta, piece->header.meta_length, &segment);
-    if (status == STATUS_OK) {
-        status = index_segment(piece->copy->look->reader, segment, &file);
-    }
-    if (status != STATUS_OK || !file.retired) {
-        piece->state = PIECE_DONE;
-        return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-    }
-    piece->meta = piece->old_meta;
-    make_ready(piece, RECORD_RETIRED, piece->header.meta_length);
-    return STATUS_OK;
-}
-
 static enum status prepare(struct piece *piece)
 {
     switch ((enum record_kind)piece->header.kind) {
@@ -263,10 +244,9 @@ static enum status prepare(struct piece *piece)
         piece->meta = piece->old_meta;
         make_ready(piece, RECORD_DROP_REMOVED, piece->header.meta_length);
         return STATUS_OK;
-    case RECORD_RETIRED:
-        return prepare_retired(piece);
     case RECORD_MANIFEST:
     case RECORD_EXPUNGED:
+    case RECORD_RETIRED:
     case RECORD_RETRIEVED:
         break;
     }

@@ -244,9 +244,9 @@ static enum status plan_record(struct compact_look *look, const struct record_he
     case RECORD_DROP_CREATED:
     case RECORD_DROP_CHANGED:
     case RECORD_DROP_REMOVED:
-    case RECORD_RETIRED:
         plan->other_octets += RECORD_HEADER_SIZE + header->meta_length;
         return STATUS_OK;
+    case RECORD_RETIRED: /* its file is gone, and no manifest behind this segment lists it */
     case RECORD_RETRIEVED:
         return STATUS_OK;
     case RECORD_MANIFEST:

@@ -67,7 +67,7 @@ struct compact_plan {
     uint64_t messages;       /* records that must be copied */
     uint64_t message_octets; /* they take that many, copied */
     uint64_t expunge_octets; /* expunges that must be copied, at most */
-    uint64_t other_octets;   /* names, removals, retirements, at most */
+    uint64_t other_octets;   /* names, removals, at most */
     uint64_t expunge_floor;  /* uids up to it may be listed by an older segment */
     uint64_t last_sequence;  /* in this segment */
     uint32_t waits_for;      /* the predecessor, which must go first; 0: none */

@@ -18,6 +18,7 @@
 struct batch {
     uint64_t *segments, *blobs; /* found, then unlinked */
     size_t segment_count, blob_count;
+    uint32_t reached; /* the segment that the index had come to */
 };
 
 void reclaim_deinit(struct reclaim *reclaim)
@@ -104,6 +105,7 @@ static enum status find(struct reclaim *reclaim, struct batch *batch)
     if (status != STATUS_OK) {
         return status;
     }
+    batch->reached = state.position.segment;
     status = index_retired_segments(reclaim->reader, &batch->segments, &batch->segment_count);
     if (status == STATUS_OK && batch->segment_count > 0) {
         status = keep_safe_segments(reclaim, batch);
@@ -276,6 +278,9 @@ enum status reclaim_run(struct reclaim *reclaim, struct error *out_error)
     }
     if (status == STATUS_OK) {
         status = forget(reclaim, &batch);
+    }
+    if (status == STATUS_OK) {
+        reclaim->reached = batch.reached;
     }
     if (status == STATUS_OK && batch.blob_count > 0) {
         free(reclaim->waiting);

@@ -32,8 +32,9 @@ struct reclaim {
     size_t waiting_count;
     struct reclaim_gone *gone;
     size_t gone_count, gone_capacity;
-    bool looked;                      /* for blobs, ... */
-    uint64_t freed_seen;              /* ... when so many had become free */
+    uint32_t reached;    /* what segments below this one say is retired has been unlinked */
+    bool looked;         /* for blobs, ... */
+    uint64_t freed_seen; /* ... when so many had become free */
     uint64_t segments, blobs, octets; /* unlinked so far, and how large they were */
 };
 void reclaim_deinit(struct reclaim *reclaim);

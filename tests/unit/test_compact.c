@@ -3,9 +3,11 @@
 #include "tests/unit/compact_fixture.h"
 
 #include "storage/compact.h"
+#include "storage/compact_copy.h"
 #include "storage/compact_plan.h"
 #include "storage/disk.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 static struct fixture fixture;
@@ -327,6 +329,36 @@ Test(compact, a_damaged_newest_manifest_makes_no_unlinked_segment_missed)
     rebuild(&fixture);
     expect_same(&fixture, other, expected, "after a rebuild");
     free(expected);
+}
+
+static int refuse_unlink(struct disk *disk, const char *path)
+{
+    errno = EIO;
+    return -1;
+}
+
+/* Its record of that is not copied: no manifest behind it lists the segment, and the file is gone.
+ * It would stay for ever if a rebuild met the file and not the record. */
+Test(compact, what_a_segment_retires_is_unlinked_before_that_segment_goes)
+{
+    struct post_box box;
+    int (*unlink_file)(struct disk *, const char *) = sized_ops.unlink;
+    uint32_t retired = current_segment(&fixture);
+    fill_segment(&fixture, drop);
+    expunge_from(&fixture, drop, 0);
+    fixture_checkpoint(&fixture);
+    cr_assert_eq(post_box_init_thread(&box), STATUS_OK);
+    cr_assert_eq(compact_retire(fixture_volume(&fixture), retired, &box), STATUS_OK);
+    post_box_deinit(&box);
+    fill_segment(&fixture, drop); /* the record is in the oldest segment now */
+    sized_ops.unlink = refuse_unlink;
+    cr_assert_eq(store_compact(fixture.store, true, NULL), STATUS_READ_ONLY);
+    cr_assert_eq(numbers_of(&fixture).copied_records, 0);
+    sized_ops.unlink = unlink_file;
+    rebuild(&fixture);
+    cr_assert(segment_is_there(&fixture, retired));
+    compact_ok(&fixture, false);
+    cr_assert_not(segment_is_there(&fixture, retired));
 }
 
 /* --- on a full disk --- */
