@@ -277,6 +277,53 @@ enum status record_decode_frame(const struct checksum_key *key, const uint8_t *d
     return STATUS_OK;
 }
 
+/* --- what has been a frame or a header --- */
+
+/* Both have these at the same places. */
+static int bits_turned(const uint8_t *data, uint32_t magic, uint32_t segment, uint64_t offset)
+{
+    return __builtin_popcount(bytes_get32(data) ^ magic) +
+           __builtin_popcount(bytes_get32(data + 8) ^ segment) +
+           __builtin_popcountll(bytes_get64(data + 16) ^ offset);
+}
+
+/* Tries each bit, whichever it was. */
+static bool mend(const struct checksum_key *key, uint8_t *data, uint32_t magic, size_t checked)
+{
+    size_t bits = (checked + 8) * 8;
+    bool whole = check_envelope(key, data, checked + 8, magic, checked) == STATUS_OK;
+    for (size_t bit = 0; bit < bits && !whole; bit++) {
+        uint8_t mask = (uint8_t)(1u << bit % 8);
+        data[bit / 8] ^= mask;
+        whole = check_envelope(key, data, checked + 8, magic, checked) == STATUS_OK;
+        data[bit / 8] ^= whole ? 0 : mask;
+    }
+    return whole;
+}
+
+bool record_was_here(const struct checksum_key *key, const uint8_t *data, size_t length,
+                     uint32_t segment, uint64_t offset, uint64_t *out_sequence)
+{
+    static const struct {
+        uint32_t magic;
+        size_t checked, sequence;
+    } kinds[] = {{FRAME_MAGIC, FRAME_CHECKED, 32}, {HEADER_MAGIC, HEADER_CHECKED, 24}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint8_t copy[RECORD_HEADER_SIZE];
+        size_t size = kinds[i].checked + 8;
+        if (length < size || bits_turned(data, kinds[i].magic, segment, offset) > 1) {
+            continue;
+        }
+        memcpy(copy, data, size);
+        if (mend(key, copy, kinds[i].magic, kinds[i].checked) &&
+            bits_turned(copy, kinds[i].magic, segment, offset) == 0) {
+            *out_sequence = bytes_get64(copy + kinds[i].sequence);
+            return true;
+        }
+    }
+    return false;
+}
+
 enum status record_decode_blob_footer(const struct checksum_key *key, const uint8_t *data,
                                       size_t length, uint64_t blob,
                                       struct record_blob_footer *out_footer)

@@ -15,6 +15,7 @@
 #include "io/status.h"
 #include "storage/checksum.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -162,6 +163,12 @@ MUST_CHECK enum status record_decode_blob_footer(const struct checksum_key *key,
 MUST_CHECK enum status record_decode_frame(const struct checksum_key *key, const uint8_t *data,
                                            size_t length, uint32_t segment, uint64_t offset,
                                            struct record_frame *out_frame);
+/*
+ * Whether a frame or a record's header has been written just here, even if one bit of it has turned
+ * since; and of which sequence. Nothing else may be taken from one that is not whole.
+ */
+bool record_was_here(const struct checksum_key *key, const uint8_t *data, size_t length,
+                     uint32_t segment, uint64_t offset, uint64_t *out_sequence);
 /* Bytes in the results point into `meta`. */
 MUST_CHECK enum status record_decode_delivered(const uint8_t *meta, size_t length,
                                                struct record_delivered *out_delivered);

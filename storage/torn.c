@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/torn.h"
 
+#include "storage/record.h"
 #include "storage/scan.h"
+#include "storage/volume.h"
 
 /* The write that is looked at. */
 struct look {
@@ -39,6 +41,24 @@ static enum status look_at_gap(const struct look *look, uint64_t from, uint64_t 
     return status;
 }
 
+/* Whether a frame or a header stands there that is newer than `above`, if not every bit of it. */
+static enum status look_for_ours(const struct look *look, uint64_t above, bool *out_ours)
+{
+    enum status status = STATUS_OK;
+    uint64_t sequence = 0, end = look->to;
+    *out_ours = false;
+    for (uint64_t at = look->from; status == STATUS_OK && !*out_ours && at < end; at++) {
+        const uint8_t *data;
+        size_t length = end - at < RECORD_HEADER_SIZE ? (size_t)(end - at) : RECORD_HEADER_SIZE;
+        status = scan_octets(look->scan, at, length, &data, look->out_error);
+        *out_ours = status == STATUS_OK &&
+                    record_was_here(&look->scan->volume->identity.key, data, length,
+                                    look->scan->segment, at, &sequence) &&
+                    sequence > above;
+    }
+    return status;
+}
+
 enum status torn_look(struct scan *scan, uint64_t from, const struct record_frame *frame,
                       uint64_t above, bool *out_torn, struct error *out_error)
 {
@@ -55,7 +75,6 @@ enum status torn_look(struct scan *scan, uint64_t from, const struct record_fram
         const uint8_t *meta;
         status = scan_next_record(scan, &offset, look.to, &header, &meta, out_error);
         if (status == STATUS_OK) {
-            ours = ours || header.sequence > above;
             status = scan_body(scan, &header, out_error);
         }
         if (status == STATUS_OK) {
@@ -67,6 +86,9 @@ enum status torn_look(struct scan *scan, uint64_t from, const struct record_fram
     }
     if (status == STATUS_NOT_FOUND) {
         status = look_at_gap(&look, gap, look.to, &torn);
+    }
+    if (status == STATUS_OK && !torn && !ours) {
+        status = look_for_ours(&look, above, &ours);
     }
     if (status == STATUS_OK) {
         *out_torn = torn || !ours;

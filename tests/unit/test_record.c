@@ -201,6 +201,44 @@ Test(record, frame_comes_back_as_it_was_and_only_in_its_place)
     }
 }
 
+static void turn(uint8_t *data, size_t bit)
+{
+    data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
+Test(record, frame_and_header_are_known_again_with_any_one_bit_turned)
+{
+    struct record_frame frame = {.segment = 7,
+                                 .offset = 99,
+                                 .number = 4,
+                                 .first_sequence = 1000,
+                                 .record_count = 3,
+                                 .length = 5000};
+    struct record_header header = {
+        .kind = RECORD_DELIVERED, .segment = 7, .offset = 99, .sequence = 1000};
+    uint8_t data[2][RECORD_HEADER_SIZE] = {0};
+    const size_t lengths[2] = {RECORD_FRAME_SIZE, RECORD_HEADER_SIZE};
+    uint64_t sequence;
+    record_encode_frame(&key, &frame, data[0]);
+    record_encode_header(&key, &header, data[0], data[1]);
+    for (size_t i = 0; i < 2; i++) {
+        size_t bits = 8 * lengths[i];
+        cr_assert(record_was_here(&key, data[i], lengths[i], 7, 99, &sequence), "whole");
+        for (size_t bit = 0; bit < bits; bit++) {
+            turn(data[i], bit);
+            cr_assert(record_was_here(&key, data[i], lengths[i], 7, 99, &sequence), "%zu", bit);
+            cr_assert_eq(sequence, 1000u);
+            turn(data[i], (bit + 9) % bits);
+            cr_assert_not(record_was_here(&key, data[i], lengths[i], 7, 99, &sequence), "two");
+            turn(data[i], (bit + 9) % bits);
+            turn(data[i], bit);
+        }
+        cr_assert_not(record_was_here(&key, data[i], lengths[i] - 1, 7, 99, &sequence));
+        cr_assert_not(record_was_here(&key, data[i], lengths[i], 7, 98, &sequence), "one bit off");
+        cr_assert_not(record_was_here(&key, data[i], lengths[i], 6, 99, &sequence), "one bit off");
+    }
+}
+
 Test(record, frame_whose_numbers_cannot_be_is_corrupt)
 {
     static const struct record_frame wrong[] = {

@@ -97,6 +97,27 @@ Test(torn, a_whole_group_with_any_octet_changed_was_not_cut_off)
     }
 }
 
+static void turn_bit(uint64_t at)
+{
+    uint8_t changed = octet_at(at) ^ 0x10;
+    put(at, &changed, 1);
+}
+
+Test(torn, a_bit_in_the_frame_and_one_anywhere_else_cut_nothing_off)
+{
+    deliver("a short one\r\n");
+    for (uint64_t at = before.offset + RECORD_FRAME_SIZE; at < after.offset; at++) {
+        uint64_t in_frame = before.offset + at % RECORD_FRAME_SIZE;
+        turn_bit(in_frame);
+        turn_bit(at);
+        cr_assert_not(is_torn(before.sequence), "octet %llu",
+                      (unsigned long long)(at - before.offset));
+        cr_assert(is_torn(after.sequence), "leftovers");
+        turn_bit(at);
+        turn_bit(in_frame);
+    }
+}
+
 Test(torn, one_that_ends_before_its_end_was)
 {
     deliver("a short one\r\n");
