@@ -8,7 +8,8 @@
  * and the row in the index were hit (of a store that was killed the row may not have been there
  * yet), and then the store says that the log is damaged. Nothing may end the process.
  *
- *     proof_flips --seed N --rounds 1        repeats one round
+ *     proof_flips --seed N --rounds 1        repeats one round, on stores of its own
+ *     proof_flips --seed N --keep FOLDER     leaves the stores of a failed round in FOLDER
  */
 #include "tests/proof/load.h"
 #include "tests/proof/recorder.h"
@@ -19,6 +20,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -28,10 +30,13 @@
 #else
 #define ROUNDS_SHORT 150
 #endif
-#define ROUNDS_LONG  20000
-#define FLIPS_MAX    6   /* bits of one round */
-#define FILES_MAX    256 /* that bits may flip in */
-#define MESSAGES_MAX 4096
+#define ROUNDS_LONG 20000
+#define FLIPS_MAX   6 /* bits of one round */
+#define FLIPS_AT_END \
+    3 /* ... where nobody knows of the last group: storage/README.md, "What is left" */
+#define FILES_MAX     256 /* that bits may flip in */
+#define MESSAGES_MAX  4096
+#define HEADER_SEARCH (1u << 16) /* octets in which a header is looked for */
 
 /* A message as it was before anything happened. */
 struct known {
@@ -42,6 +47,15 @@ struct known {
     size_t length;
 };
 
+/* A bit that was flipped: to be told when the round fails. */
+struct flipped {
+    char path[256];
+    off_t at, size;
+    uint8_t from, to;
+};
+
+static struct flipped flipped[FLIPS_MAX];
+static unsigned flipped_count;
 static struct known messages[MESSAGES_MAX];
 static unsigned message_count;
 static struct ledger ledger;
@@ -137,6 +151,32 @@ static unsigned list_files(const char *folder, char names[FILES_MAX][256], unsig
     return count;
 }
 
+/* A little behind where the next frame or record header seems to begin; `at` if there is none. */
+static off_t near_header(struct chance *chance, int fd, off_t at)
+{
+    static uint8_t window[HEADER_SEARCH];
+    ssize_t length = pread(fd, window, sizeof window, at);
+    for (ssize_t i = 0; i + 4 <= length; i++) {
+        if (memcmp(window + i, "RGRP", 4) == 0 || memcmp(window + i, "RREC", 4) == 0) {
+            return at + i + (off_t)chance_below(chance, 120);
+        }
+    }
+    return at;
+}
+
+/* Anywhere, but more often where files, pages, frames and records begin: little is about much. */
+static off_t some_place(struct chance *chance, int fd, off_t size)
+{
+    off_t at = (off_t)chance_below(chance, (uint64_t)size);
+    uint64_t kind = chance_below(chance, 4);
+    if (kind == 0) {
+        at = at / 4096 * 4096 + (off_t)chance_below(chance, 200);
+    } else if (kind == 1) {
+        at = near_header(chance, fd, at);
+    }
+    return at < size ? at : size - 1;
+}
+
 /* A bit of a random file of the folder; small files as often as large ones. */
 static void flip(struct chance *chance, const char *folder)
 {
@@ -146,18 +186,15 @@ static void flip(struct chance *chance, const char *folder)
     if (count == 0) {
         return;
     }
-    const char *path = names[chance_below(chance, count)];
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flipped *flip = &flipped[flipped_count++];
+    strcpy(flip->path, names[chance_below(chance, count)]);
+    int fd = open(flip->path, O_RDWR | O_CLOEXEC);
     assert(fd >= 0 && fstat(fd, &found) == 0);
-    uint8_t octet;
-    off_t at = (off_t)chance_below(chance, (uint64_t)found.st_size);
-    if (chance_percent(chance, 25)) {
-        at = at / 4096 * 4096 + (off_t)chance_below(chance, 200); /* where pages and files begin */
-        at = at < found.st_size ? at : found.st_size - 1;
-    }
-    ssize_t moved = pread(fd, &octet, 1, at);
-    octet ^= (uint8_t)(1u << chance_below(chance, 8));
-    moved += pwrite(fd, &octet, 1, at);
+    flip->size = found.st_size;
+    flip->at = some_place(chance, fd, found.st_size);
+    ssize_t moved = pread(fd, &flip->from, 1, flip->at);
+    flip->to = flip->from ^ (uint8_t)(1u << chance_below(chance, 8));
+    moved += pwrite(fd, &flip->to, 1, flip->at);
     assert(moved == 2);
     (void)close(fd);
 }
@@ -247,7 +284,7 @@ static bool judge(const struct comparison *found, bool rebuilt_loudly, bool may_
     bool right =
         found->wrong == 0 && ((found->missing == 0 && found->extra == 0) || (may_lose && told));
     if (!right) {
-        printf("%s: %u same, %u refused, %u missing, %u extra, %u wrong; told: %s\n", when,
+        printf("# %s: %u same, %u refused, %u missing, %u extra, %u wrong; told: %s\n", when,
                found->same, found->refused, found->missing, found->extra, found->wrong,
                told ? "yes" : "no");
     }
@@ -263,8 +300,12 @@ static bool make_flipped(const char *const masters[2], const char *path, uint64_
     unsigned where = (unsigned)chance_below(&chance, 3); /* the index, the log, or both */
     unsigned flips = 1 + (unsigned)chance_below(&chance, FLIPS_MAX);
     bool killed = chance_percent(&chance, 35);
+    if (where == 1 && killed && flips > FLIPS_AT_END) {
+        flips = FLIPS_AT_END;
+    }
     site_remove(path);
     site_copy(masters[killed], path);
+    flipped_count = 0;
     for (unsigned i = 0; i < flips; i++) {
         bool index = where == 0 || (where == 2 && i % 2 == 0);
         const char *part = index ? "index" : chance_percent(&chance, 15) ? "blobs" : "segments";
@@ -285,13 +326,13 @@ static int round_of(const char *const masters[2], const char *path, uint64_t see
     struct store_config own = config;
     own.path = path;
     if (store_check_closed(&own, &options, &result, &error) != STATUS_OK) {
-        printf("the check could not look: %s\n", error.text);
+        printf("# the check could not look: %s\n", error.text);
         return ROUND_FAILED;
     }
     bool harmless = result.damages == 0;
     if (seed % 2 == 0) {
         if (!compare(path, &found)) {
-            printf("the store does not open\n");
+            printf("# the store does not open\n");
             return ROUND_FAILED;
         }
         if (!judge(&found, false, may_lose, "opened") ||
@@ -301,7 +342,7 @@ static int round_of(const char *const masters[2], const char *path, uint64_t see
         (void)make_flipped(masters, path, seed); /* once more, for the rebuild */
     }
     if (store_rebuild(&own, NULL, NULL, &rebuilt, &error) != STATUS_OK) {
-        printf("the rebuild failed: %s\n", error.text);
+        printf("# the rebuild failed: %s\n", error.text);
         return ROUND_FAILED;
     }
     if (!compare(path, &found) || !judge(&found, rebuilt.damaged_places > 0, may_lose, "rebuilt") ||
@@ -327,6 +368,10 @@ static int run_round(const char *const masters[2], const char *path, uint64_t se
         (void)nowhere; /* the sanitizer's report goes there, too */
 #endif
         int code = round_of(masters, path, seed);
+        for (unsigned i = 0; code == ROUND_FAILED && i < flipped_count; i++) {
+            printf("# flipped: octet %jd of %jd of %s, %02x to %02x\n", (intmax_t)flipped[i].at,
+                   (intmax_t)flipped[i].size, flipped[i].path, flipped[i].from, flipped[i].to);
+        }
         (void)fflush(stdout);
         _exit(code);
     }
@@ -335,33 +380,72 @@ static int run_round(const char *const masters[2], const char *path, uint64_t se
     assert(ended == child);
     site_remove(path);
     if (WIFSIGNALED(code)) {
-        printf("seed %llu: ended by signal %d\n", (unsigned long long)seed, WTERMSIG(code));
+        printf("# seed %" PRIu64 ": ended by signal %d\n", seed, WTERMSIG(code));
         return ROUND_FAILED;
     }
     return WEXITSTATUS(code);
 }
 
-int main(int argc, char **argv)
+struct wanted {
+    uint64_t seed, rounds;
+    const char *keep; /* or NULL */
+};
+
+static bool read_options(int argc, char **argv, struct wanted *out)
 {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'n'}, {0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"rounds", required_argument, NULL, 'n'},
+                                            {"keep", required_argument, NULL, 'k'},
+                                            {0}};
     const char *from_runner = getenv("RESTANTE_SEED"), *is_long = getenv("RESTANTE_LONG");
-    uint64_t seed = (uint64_t)time(NULL), rounds = ROUNDS_SHORT;
+    bool at_length = is_long != NULL && strcmp(is_long, "1") == 0;
+    *out = (struct wanted){.seed = (uint64_t)time(NULL),
+                           .rounds = at_length ? ROUNDS_LONG : ROUNDS_SHORT};
     if (from_runner != NULL && from_runner[0] != '\0') {
-        seed = strtoull(from_runner, NULL, 10);
-    }
-    if (is_long != NULL && strcmp(is_long, "1") == 0) {
-        rounds = ROUNDS_LONG;
+        out->seed = strtoull(from_runner, NULL, 10);
     }
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == '?') {
-            return 2;
+        if (option == 's') {
+            out->seed = strtoull(optarg, NULL, 10);
+        } else if (option == 'n') {
+            out->rounds = strtoull(optarg, NULL, 10);
+        } else if (option == 'k') {
+            out->keep = optarg;
+        } else {
+            return false;
         }
-        *(option == 's' ? &seed : &rounds) = strtoull(optarg, NULL, 10);
     }
+    return true;
+}
+
+/* All rounds on the two masters; how many failed. */
+static unsigned run_rounds(const struct wanted *wanted, const char *const masters[2],
+                           const char *path)
+{
+    unsigned outcomes[ROUND_LOST_TOLD + 1] = {0};
+    for (uint64_t i = 0; i < wanted->rounds; i++) {
+        int outcome = run_round(masters, path, wanted->seed + i);
+        if (outcome < ROUND_HARMLESS) {
+            printf("# seed %" PRIu64 " failed (%d)\n", wanted->seed + i, outcome);
+            outcome = ROUND_FAILED;
+        }
+        outcomes[outcome]++;
+    }
+    printf("# flips: %" PRIu64 " rounds: %u found and nothing lost, %u harmless, "
+           "%u with messages lost or back, which was told; %u failed\n",
+           wanted->rounds, outcomes[ROUND_FOUND], outcomes[ROUND_HARMLESS],
+           outcomes[ROUND_LOST_TOLD], outcomes[ROUND_FAILED]);
+    return outcomes[ROUND_FAILED];
+}
+
+int main(int argc, char **argv)
+{
+    struct wanted wanted;
     char folder[64], master[96], killed[96], path[96];
     const char *const masters[2] = {master, killed};
-    unsigned found = 0, harmless = 0, lost = 0, failed = 0;
+    if (!read_options(argc, argv, &wanted)) {
+        return 2;
+    }
     site_make_folder(folder);
     (void)snprintf(master, sizeof master, "%s/master", folder);
     (void)snprintf(killed, sizeof killed, "%s/killed", folder);
@@ -372,27 +456,18 @@ int main(int argc, char **argv)
     config.map_size = 1ull << 28;
     config.checkpoint_ms = 3600000;
     config.compact_off = true; /* but when the load asks: nothing may change while it is copied */
-    make_master(master, killed, seed);
-    printf("# flips: seeds %llu to %llu, %u messages\n", (unsigned long long)seed,
-           (unsigned long long)(seed + rounds - 1), message_count);
-    for (uint64_t i = 0; i < rounds; i++) {
-        int outcome = run_round(masters, path, seed + i);
-        found += outcome == ROUND_FOUND;
-        harmless += outcome == ROUND_HARMLESS;
-        lost += outcome == ROUND_LOST_TOLD;
-        if (outcome < ROUND_HARMLESS) {
-            printf("seed %llu failed (%d)\n", (unsigned long long)(seed + i), outcome);
-            failed++;
-        }
+    make_master(master, killed, wanted.seed);
+    printf("# flips: seeds %" PRIu64 " to %" PRIu64 ", %u messages\n", wanted.seed,
+           wanted.seed + wanted.rounds - 1, message_count);
+    unsigned failed = run_rounds(&wanted, masters, path);
+    if (failed > 0 && wanted.keep != NULL) {
+        site_copy(folder, wanted.keep);
     }
     for (unsigned i = 0; i < message_count; i++) {
         free(messages[i].wire);
     }
     ledger_deinit(&ledger);
     site_remove(folder);
-    printf("# flips: %llu rounds: %u found and nothing lost, %u harmless, %u with messages lost or "
-           "back, which was told; %u failed\n",
-           (unsigned long long)rounds, found, harmless, lost, failed);
-    printf("%llu passed, %u failed\n", (unsigned long long)rounds - failed, failed);
+    printf("%" PRIu64 " passed, %u failed\n", wanted.rounds - failed, failed);
     return failed > 0;
 }
