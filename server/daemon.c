@@ -217,16 +217,19 @@ static enum status bind_address(struct daemon *daemon, const struct config_liste
     return status;
 }
 
+/* Once more is harmless. */
 static void close_bound(struct bound *bound)
 {
     for (unsigned i = 0; i < bound->fd_count; i++) {
         (void)close(bound->fds[i]); /* nobody accepts on it any more */
     }
     free(bound->fds);
+    bound->fds = NULL;
     if (bound->fd_count > 0 && is_unix(&bound->address)) {
         const struct sockaddr_un *path = (const struct sockaddr_un *)&bound->address.storage;
         (void)unlink(path->sun_path); /* a leftover would be removed by the next start */
     }
+    bound->fd_count = 0;
 }
 
 static enum status bind_all(struct daemon *daemon, struct error *out_error)
@@ -691,6 +694,20 @@ static void wait_for_sessions(const struct daemon *daemon)
     }
 }
 
+/* Closes what workers accepted on: a newcomer is refused and can go elsewhere; on an open socket he
+ * would wait in vain until the last session has ended. */
+static void stop_listening(struct daemon *daemon)
+{
+    for (unsigned i = 0; i < daemon->started; i++) {
+        worker_wait_deaf(daemon->workers[i]);
+    }
+    for (unsigned i = 0; i < daemon->bound_count; i++) {
+        if (daemon->bounds[i].listener->protocol != CONFIG_METRICS) {
+            close_bound(&daemon->bounds[i]);
+        }
+    }
+}
+
 static void stop_threads(struct daemon *daemon)
 {
     atomic_store(&daemon->draining, true);
@@ -701,6 +718,7 @@ static void stop_threads(struct daemon *daemon)
     for (unsigned i = 0; i < daemon->started; i++) {
         worker_drain(daemon->workers[i]);
     }
+    stop_listening(daemon);
     wait_for_sessions(daemon);
     metrics_stop(&daemon->metrics);
     for (unsigned i = 0; i < daemon->started; i++) {

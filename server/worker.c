@@ -24,6 +24,7 @@ struct worker_thread {
     const struct config *config; /* of the config_message, with `tls`; valid until `taken` */
     struct tls_server *const *tls;
     sem_t taken;
+    sem_t deaf;            /* posted once, when the last listener has stopped */
     bool drain_asked;      /* main thread */
     unsigned listeners_on; /* worker: listeners that have not stopped */
 };
@@ -61,7 +62,9 @@ static void on_listener_stopped(struct listener *listener)
 {
     struct worker_listener *stopped = listener->owner;
     struct worker_thread *thread = stopped->worker->own;
-    thread->listeners_on--;
+    if (--thread->listeners_on == 0) {
+        (void)sem_post(&thread->deaf); /* cannot overflow: posted once */
+    }
 }
 
 /* Calls `step` for every session; ending one takes it off the list later, never inside the call. */
@@ -90,6 +93,9 @@ static void on_drain_message(struct post_message *message)
     struct worker_thread *thread = list_entry(message, struct worker_thread, drain_message);
     struct worker *worker = thread->worker;
     worker->draining = true;
+    if (thread->listeners_on == 0) {
+        (void)sem_post(&thread->deaf); /* cannot overflow: posted once */
+    }
     for (unsigned i = 0; i < worker->listener_count; i++) {
         listener_stop(&worker->listeners[i].listener);
     }
@@ -263,6 +269,7 @@ static void worker_free(struct worker **worker)
     if (thread != NULL) {
         (void)sem_destroy(&thread->started); /* nobody waits any more */
         (void)sem_destroy(&thread->taken);
+        (void)sem_destroy(&thread->deaf);
         free(thread);
     }
     free(*worker);
@@ -282,6 +289,7 @@ static struct worker *worker_create(const struct worker_config *config)
     }
     (void)sem_init(&thread->started, 0, 0); /* fails only for values out of range */
     (void)sem_init(&thread->taken, 0, 0);
+    (void)sem_init(&thread->deaf, 0, 0);
     thread->worker = worker;
     thread->start = config;
     thread->drain_message.on_receive = on_drain_message;
@@ -362,6 +370,12 @@ void worker_drain(struct worker *worker)
         thread->drain_asked = true;
         post_send(&worker->box, &thread->drain_message);
     }
+}
+
+void worker_wait_deaf(struct worker *worker)
+{
+    struct worker_thread *thread = worker->own;
+    wait_for(&thread->deaf);
 }
 
 void worker_join(struct worker **worker)

@@ -112,6 +112,9 @@ void worker_reconfigure(struct worker *worker, const struct config *config,
 /* Main thread: stop accepting, let sessions end (idle POP3 ones at once), at most
  * drain_timeout_s. */
 void worker_drain(struct worker *worker);
+/* Main thread, once after worker_drain: waits until the worker accepts nothing more, which is soon.
+ * Its sockets may be closed then. */
+void worker_wait_deaf(struct worker *worker);
 /* Waits for the thread to end after worker_drain; frees. */
 void worker_join(struct worker **worker);
 

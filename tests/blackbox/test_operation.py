@@ -184,6 +184,29 @@ class Life(ServerCase):
         client.close()
         server.wait_end()
 
+    def test_sigterm_refuses_newcomers_at_once_instead_of_leaving_them_waiting(self):
+        server = self.started()
+        user = server.new_user()
+        message = b"Subject: big\r\n\r\n" + b"".join(b"%077d\r\n" % n for n in range(50_000))
+        with Lmtp(server.address("lmtp")) as lmtp:
+            lmtp.deliver(user, message)
+        client = Pop3(server.address("pop3"), user, receive_buffer=16384)
+        client.send(b"RETR 1\r\n")
+        self.assertTrue(client.line().startswith(b"+OK"))
+        server.process.send_signal(signal.SIGTERM)
+        for name in ("pop3", "lmtp"):
+            until(lambda name=name: self.refused(server.address(name)), "a connection is refused")
+        check_stored(unstuff(client.block()), message)  # meanwhile it served who was there
+        client.close()
+        server.wait_end()
+
+    def refused(self, address):
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def test_sigterm_while_mail_is_being_delivered_loses_nothing(self):
         server = self.started()
         user = server.new_user()

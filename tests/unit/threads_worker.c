@@ -166,6 +166,9 @@ static void drain(struct house *house)
         worker_drain(house->workers[i]);
         worker_drain(house->workers[i]); /* harmless */
     }
+    for (unsigned i = 0; i < WORKERS; i++) {
+        worker_wait_deaf(house->workers[i]); /* or the test never ends */
+    }
     check(hears(idle, ""), "an idle session ends without a word");
     (void)close(idle);
     for (unsigned i = 0; i < WORKERS; i++) {
