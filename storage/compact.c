@@ -220,8 +220,8 @@ static enum status fill_candidates(struct compact *compact, struct candidate *ca
     if (status != STATUS_OK) {
         return status;
     }
-    /* Not the position of this snapshot: a checkpoint since then may have told for the first time of
-     * a segment that is retired, whose file must be gone before the record that says so. */
+    /* Not the position of this snapshot: a checkpoint since then may have told for the first time
+     * of a segment that is retired, whose file must be gone before the record that says so. */
     uint32_t reached = compact->reclaim.reached;
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
         struct index_file file = {0};

@@ -6,6 +6,7 @@
  *
  * A run is a process of its own: a store that dies on a state is a violation like any other.
  */
+#include "tests/proof/ambush.h"
 #include "tests/proof/inspect.h"
 #include "tests/proof/load.h"
 #include "tests/proof/recorder.h"
@@ -81,13 +82,17 @@ static void record(const struct run *run, const struct store_config *config, str
                         .slow_reads = recorder_slow_reads,
                         .size_max = 60000,
                         .restart_percent = 3};
+    uint64_t ambush_at = chance_below(&load.chance, run->steps);
     roll_open(roll, path);
     load_create(&load);
     load_create(&load);
     for (unsigned i = 0; i < run->steps; i++) {
         load_run(&load, 1);
-        if (chance_percent(&load.chance, 4)) {
+        if (chance_percent(&load.chance, 3)) {
             load_storm(&load, 6);
+        }
+        if (i == ambush_at) {
+            ambush_play(&load, run->number); /* so that a few runs play each */
         }
         if (chance_percent(&load.chance, 15)) {
             roll_step(roll, &load.chance);

@@ -261,16 +261,16 @@ void load_create(struct load *load)
     }
 }
 
-static void remove_one(struct load *load, uint32_t place)
+void load_remove(struct load *load, uint32_t drop)
 {
-    struct ledger_drop *drop = &load->ledger->drops[place];
-    uint64_t id = drop->id;
-    drop->removing = load->position();
+    struct ledger_drop *removed = &load->ledger->drops[drop];
+    uint64_t id = removed->id;
+    removed->removing = load->position();
     enum status status = fixture_change_drop(load->site, &id, "", store_drop_remove);
     if (status == STATUS_OK) {
-        drop->removed = load->position();
+        removed->removed = load->position();
     } else {
-        drop->removing = is_refusal(status) ? LEDGER_NEVER : drop->removing;
+        removed->removing = is_refusal(status) ? LEDGER_NEVER : removed->removing;
         surprise(load, "removing a maildrop", status);
     }
 }
@@ -279,7 +279,7 @@ static void remove_drop(struct load *load)
 {
     uint32_t place = load_any_drop(load);
     if (place != LEDGER_DROPS_MAX) {
-        remove_one(load, place);
+        load_remove(load, place);
     }
 }
 
@@ -443,7 +443,7 @@ static void pass_by(struct load *load)
     load_create(load);
     if (load->ledger->drop_count > place && load->ledger->drops[place].created != LEDGER_NEVER) {
         (void)load_deliver(load, 1u << place, some_size(load));
-        remove_one(load, place);
+        load_remove(load, place);
     }
 }
 

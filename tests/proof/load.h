@@ -44,6 +44,7 @@ void load_create(struct load *load);
 /* Delivers one message to `drops` and waits for the answer; returns its number. */
 uint32_t load_deliver(struct load *load, uint32_t drops, size_t size);
 void load_session(struct load *load, uint32_t drop, unsigned expunge_percent);
+void load_remove(struct load *load, uint32_t drop);
 /* A random maildrop that is there, or LEDGER_DROPS_MAX. */
 uint32_t load_any_drop(struct load *load);
 

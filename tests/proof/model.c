@@ -6,6 +6,7 @@
  *
  *     proof_model --seed N --seeds 1        repeats one seed
  */
+#include "tests/proof/ambush.h"
 #include "tests/proof/inspect.h"
 #include "tests/proof/load.h"
 #include "tests/proof/recorder.h"
@@ -45,7 +46,7 @@ struct model {
 
 static struct {
     uint64_t operations, comparisons, kills, rebuilds, views, takeovers, failures;
-    uint64_t storms;
+    uint64_t storms, ambushes;
     uint64_t segments, blobs, copied; /* unlinked, unlinked, and records copied by compaction */
 } total;
 
@@ -291,6 +292,15 @@ static void weather_storm(struct model *model)
     compare(model);
 }
 
+/* The sequences that a storm hardly ever meets. */
+static void walk_into_ambush(struct model *model)
+{
+    ambush_play(&model->load, chance_next(&model->load.chance) >> 16);
+    total.ambushes++;
+    rebuild_model(model);
+    compare(model);
+}
+
 static void step(struct model *model)
 {
     uint64_t what = chance_below(&model->load.chance, 100);
@@ -306,8 +316,10 @@ static void step(struct model *model)
         import_again(model);
     } else if (what < 42) {
         compare(model);
-    } else if (what < 44) {
+    } else if (what < 43) {
         weather_storm(model);
+    } else if (what < 44) {
+        walk_into_ambush(model);
     } else {
         load_run(&model->load, 1);
     }
@@ -383,15 +395,16 @@ int main(int argc, char **argv)
     }
     log_stop();
     (void)close(nowhere);
-    printf("# model: %llu operations, %llu comparisons, %llu kills, %llu rebuilds, %llu views "
-           "held, %llu takeovers, %llu storms, %llu segments and %llu blobs unlinked, %llu records "
-           "copied; %llu seeds failed\n",
-           (unsigned long long)total.operations, (unsigned long long)total.comparisons,
-           (unsigned long long)total.kills, (unsigned long long)total.rebuilds,
-           (unsigned long long)total.views, (unsigned long long)total.takeovers,
-           (unsigned long long)total.storms, (unsigned long long)total.segments,
-           (unsigned long long)total.blobs, (unsigned long long)total.copied,
-           (unsigned long long)total.failures);
+    printf(
+        "# model: %llu operations, %llu comparisons, %llu kills, %llu rebuilds, %llu views "
+        "held, %llu takeovers, %llu storms, %llu ambushes, %llu segments and %llu blobs unlinked, "
+        "%llu records copied; %llu seeds failed\n",
+        (unsigned long long)total.operations, (unsigned long long)total.comparisons,
+        (unsigned long long)total.kills, (unsigned long long)total.rebuilds,
+        (unsigned long long)total.views, (unsigned long long)total.takeovers,
+        (unsigned long long)total.storms, (unsigned long long)total.ambushes,
+        (unsigned long long)total.segments, (unsigned long long)total.blobs,
+        (unsigned long long)total.copied, (unsigned long long)total.failures);
     printf("%llu passed, %llu failed\n", (unsigned long long)(seeds - total.failures),
            (unsigned long long)total.failures);
     return total.failures > 0;

@@ -34,6 +34,14 @@ static struct {
 
 static _Atomic bool reads_slowly;
 
+/* Reads that are held back. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    size_t length; /* of those; 0: none */
+    unsigned waiting;
+} held = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
 static void lock(void)
 {
     (void)pthread_mutex_lock(&recorder.mutex);
@@ -385,12 +393,26 @@ ssize_t recorder_preadv2(int fd, const struct iovec *iov, int count, off_t offse
     return preadv(fd, iov, count, offset);
 }
 
+static void hold_back(size_t length)
+{
+    (void)pthread_mutex_lock(&held.mutex);
+    while (length > 0 && held.length == length) {
+        held.waiting++;
+        (void)pthread_cond_wait(&held.changed, &held.mutex);
+        held.waiting--;
+    }
+    (void)pthread_mutex_unlock(&held.mutex);
+}
+
 ssize_t recorder_pread(int fd, void *data, size_t length, off_t offset) __asm__("pread");
 ssize_t recorder_pread(int fd, void *data, size_t length, off_t offset)
 {
     REAL("pread", &recorder_pread);
-    if (reads_slowly && gettid() != getpid()) {
-        (void)usleep(READ_US);
+    if (gettid() != getpid()) {
+        if (reads_slowly) {
+            (void)usleep(READ_US);
+        }
+        hold_back(length);
     }
     return real(fd, data, length, offset);
 }
@@ -457,4 +479,20 @@ void recorder_let_go(void)
 void recorder_slow_reads(bool on)
 {
     reads_slowly = on;
+}
+
+void recorder_hold_reads(size_t length)
+{
+    (void)pthread_mutex_lock(&held.mutex);
+    held.length = length;
+    (void)pthread_cond_broadcast(&held.changed);
+    (void)pthread_mutex_unlock(&held.mutex);
+}
+
+unsigned recorder_held_reads(void)
+{
+    (void)pthread_mutex_lock(&held.mutex);
+    unsigned waiting = held.waiting;
+    (void)pthread_mutex_unlock(&held.mutex);
+    return waiting;
 }

@@ -35,4 +35,9 @@ void recorder_let_go(void);
  * compaction has looked up and what it writes. */
 void recorder_slow_reads(bool on);
 
+/* Reads of exactly `length` octets do not come back, but for the first thread's, until it is called
+ * with 0; and how many wait. */
+void recorder_hold_reads(size_t length);
+unsigned recorder_held_reads(void);
+
 #endif

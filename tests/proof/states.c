@@ -8,6 +8,7 @@
 #define PENDING_MAX   512 /* unsynced steps at one time */
 #define TRIED_MAX     128 /* states of one prefix */
 #define SNAPSHOTS_MAX 4   /* older indexes kept */
+#define REPLAYED_AGE  2   /* commits: an index so much older does not want a segment that is gone */
 #define EXHAUSTIVE    4   /* so few unsynced steps: every subset */
 #define NESTED_EVERY  48  /* prefixes between two recoveries that are recorded */
 
@@ -15,6 +16,7 @@
 struct snapshot {
     uint8_t *data;
     size_t size;
+    uint32_t node;
 };
 
 struct explorer {
@@ -30,6 +32,8 @@ struct explorer {
     uint64_t tried[TRIED_MAX]; /* fingerprints of the choices made for this prefix */
     size_t tried_count;
     struct snapshot snapshots[SNAPSHOTS_MAX]; /* newest first */
+    unsigned age;     /* commits that the index is to be set back; SNAPSHOTS_MAX: by chance */
+    bool is_replayed; /* the state's index must not have to be made again */
     char path[128];
 };
 
@@ -68,7 +72,7 @@ static void take_snapshot(struct explorer *explorer, uint32_t node)
     const struct image_node *file = &explorer->durable.nodes[node];
     free(snapshots[SNAPSHOTS_MAX - 1].data);
     memmove(snapshots + 1, snapshots, (SNAPSHOTS_MAX - 1) * sizeof *snapshots);
-    snapshots[0] = (struct snapshot){malloc(file->size + 1), file->size};
+    snapshots[0] = (struct snapshot){malloc(file->size + 1), file->size, node};
     assert(snapshots[0].data != NULL);
     memcpy(snapshots[0].data, file->data, file->size);
 }
@@ -207,15 +211,28 @@ static void open_again(struct explorer *explorer, struct fixture *site, struct l
     }
 }
 
+/* Which file the index is: another one when it has been made again. */
+static ino_t index_file(const struct explorer *explorer)
+{
+    struct stat found;
+    char path[192];
+    (void)snprintf(path, sizeof path, "%s/volume/index/data.mdb", explorer->path);
+    return stat(path, &found) == 0 ? found.st_ino : 0;
+}
+
 static void try_directory(struct explorer *explorer, uint64_t position)
 {
     struct ledger ledger;
     struct fixture site;
     struct inspection inspection;
+    ino_t index = index_file(explorer);
     ledger_copy_until(&ledger, explorer->ledger, position);
     if (open_site(explorer, &site, explorer->path, position, "recovery")) {
         inspect_and_settle(&site, &ledger, position, &inspection);
         check_health(&site, &inspection);
+        if (explorer->is_replayed && index_file(explorer) != index) {
+            inspect_complain(&inspection, "an index of a few commits ago has been made again");
+        }
         if (explorer->config->roll != NULL) {
             roll_inspect(explorer->config->roll, explorer->path, position, &inspection);
         }
@@ -235,12 +252,15 @@ static void try_directory(struct explorer *explorer, uint64_t position)
 static void spoil_index(struct explorer *explorer, struct image *image)
 {
     uint32_t node = image_find(image, "volume/index/data.mdb");
-    uint64_t which = chance_below(explorer->chance, 24);
+    bool by_chance = explorer->age == SNAPSHOTS_MAX;
+    uint64_t which = by_chance ? chance_below(explorer->chance, 24) : explorer->age;
+    explorer->is_replayed = false;
     if (node == UINT32_MAX) {
         explorer->result->rebuilt++;
     } else if (which < SNAPSHOTS_MAX && explorer->snapshots[which].data != NULL) {
         struct image_node *file = &image->nodes[node];
         struct snapshot *snapshot = &explorer->snapshots[which];
+        explorer->is_replayed = !by_chance && snapshot->node == node;
         file->data = realloc(file->data, snapshot->size + 1);
         assert(file->data != NULL);
         memcpy(file->data, snapshot->data, snapshot->size);
@@ -258,7 +278,7 @@ static void write_state(struct explorer *explorer, struct image *image)
 
 static bool is_new(struct explorer *explorer)
 {
-    uint64_t print = explorer->pending_count;
+    uint64_t print = explorer->pending_count + ((uint64_t)explorer->age << 32);
     for (size_t i = 0; i < explorer->pending_count; i++) {
         const struct tear *tear = &explorer->tears[i];
         print = (print ^ ((uint64_t)tear->kind << 56) ^ tear->value) * 0x9e3779b97f4a7c15ull;
@@ -422,6 +442,23 @@ static void try_prefix(struct explorer *explorer, uint64_t position)
     }
 }
 
+/* A segment has just been unlinked: no index that LMDB may come back with may want it, not even one
+ * that is a commit older still. */
+static void try_older_index(struct explorer *explorer, uint64_t position)
+{
+    const struct step *last = position > 0 ? &explorer->log->steps[position - 1] : NULL;
+    size_t length = last != NULL ? strlen(last->name) : 0;
+    if (last == NULL || last->kind != STEP_UNLINK || length < 4 ||
+        strcmp(last->name + length - 4, ".seg") != 0) {
+        return;
+    }
+    explorer->tried_count = 0;
+    explorer->age = REPLAYED_AGE;
+    set_all(explorer, TEAR_NONE);
+    try_state(explorer, position);
+    explorer->age = SNAPSHOTS_MAX;
+}
+
 /* --- a recovery that crashes --- */
 
 static void explore_recovery(struct explorer *explorer, uint64_t position)
@@ -500,9 +537,13 @@ void states_explore(const struct step_log *log, size_t from, struct ledger *ledg
     assert(explorer != NULL);
     *explorer = (struct explorer){
         .log = log, .ledger = ledger, .config = config, .chance = chance, .result = result};
+    explorer->age = SNAPSHOTS_MAX;
     (void)snprintf(explorer->path, sizeof explorer->path, "%s/state", config->folder);
     image_init(&explorer->durable);
     for (size_t i = 0; i <= log->count; i++) {
+        if (i >= from) {
+            try_older_index(explorer, i);
+        }
         if (i >= from && chance_percent(chance, config->prefix_percent)) {
             try_prefix(explorer, i);
         }
