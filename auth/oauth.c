@@ -119,6 +119,15 @@ static enum status read_text(struct oauth *oauth, char **out_text, size_t *out_l
     return fetch_document(&request, out_text, out_length, out_error);
 }
 
+/* Says whose contents are wrong. */
+static void name_source(const struct oauth *oauth, struct error *out_error)
+{
+    if (out_error != NULL) {
+        (void)snprintf(out_error->path, sizeof out_error->path, "%s",
+                       oauth->jwks_file != NULL ? oauth->jwks_file : oauth->jwks_url);
+    }
+}
+
 /* Reads the keys and puts them in place of the old ones, which stay when that fails. Blocks. */
 static enum status refresh(struct oauth *oauth, struct error *out_error)
 {
@@ -131,6 +140,9 @@ static enum status refresh(struct oauth *oauth, struct error *out_error)
     if (status == STATUS_OK) {
         status = jwt_keys_read(text, length, &set->keys, out_error);
         free(text);
+        if (status != STATUS_OK) {
+            name_source(oauth, out_error);
+        }
     }
     lock(oauth);
     if (status == STATUS_OK) {

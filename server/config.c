@@ -301,7 +301,13 @@ static enum status set_list(cfg_t *section, cfg_opt_t *option, const char *value
 static cfg_t *override_listener(struct loader *loader, const char *title)
 {
     cfg_t *section = cfg_gettsec(loader->root, "listener", title);
-    return section != NULL ? section : cfg_addtsec(loader->root, "listener", title);
+    if (section == NULL) {
+        section = cfg_addtsec(loader->root, "listener", title);
+        if (section != NULL) {
+            section->line = 0; /* no line of the file made it */
+        }
+    }
+    return section;
 }
 
 static enum status apply_listener(struct loader *loader, char *name, const char *value)
@@ -463,7 +469,8 @@ static enum status read_listener_key(struct loader *loader, cfg_t *section,
     const char *value = cfg_getstr(section, row->name);
     char why[SETTING_WHY_MAX];
     if (value == NULL && fallback == NULL) {
-        return refuse(loader, 0, "listener %s: %s is missing", listener->name, row->name);
+        return refuse(loader, listener->line, "listener %s: %s is missing: write %s = %s",
+                      listener->name, row->name, row->name, row->choices);
     }
     enum status status =
         setting_read(row, value != NULL ? value : fallback, listener, loader->arena, why);
@@ -535,11 +542,11 @@ static enum status read_owner(struct loader *loader, cfg_t *section,
     listener->unix_owner = (uid_t)-1;
     listener->unix_group = (gid_t)-1;
     if (owner != NULL && !privileges_find(owner, false, &listener->unix_owner)) {
-        return refuse(loader, 0, "listener %s: this system knows no user \"%.60s\"", listener->name,
-                      owner);
+        return refuse(loader, listener->line, "listener %s: this system knows no user \"%.60s\"",
+                      listener->name, owner);
     }
     if (group != NULL && !privileges_find(group, true, &listener->unix_group)) {
-        return refuse(loader, 0, "listener %s: this system knows no group \"%.60s\"",
+        return refuse(loader, listener->line, "listener %s: this system knows no group \"%.60s\"",
                       listener->name, group);
     }
     return STATUS_OK;
@@ -562,6 +569,7 @@ static enum status read_listener(struct loader *loader, cfg_t *section,
 {
     const char *title = cfg_title(section);
     listener->name = mem_arena_copy(loader->arena, title, strlen(title));
+    listener->line = section->line;
     if (listener->name == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -584,7 +592,9 @@ static enum status read_listener(struct loader *loader, cfg_t *section,
         status = read_list(loader, section, "allow", listener, &listener->allow_count);
     }
     if (status == STATUS_OK && listener->address_count == 0) {
-        status = refuse(loader, 0, "listener %s: address is missing", listener->name);
+        status = refuse(loader, listener->line,
+                        "listener %s: address is missing: write address = \"127.0.0.1:110\"",
+                        listener->name);
     }
     return status;
 }
@@ -637,7 +647,9 @@ static enum status check_together(struct loader *loader)
     if (config_check(loader->config, &fault)) {
         return STATUS_OK;
     }
-    return refuse(loader, line_of(loader, fault.section, fault.key), "%s", fault.text);
+    int line =
+        fault.listener != NULL ? fault.listener->line : line_of(loader, fault.section, fault.key);
+    return refuse(loader, line, "%s", fault.text);
 }
 
 static enum status load(struct loader *loader, char *text, const char *const *overrides,

@@ -41,6 +41,7 @@ enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
 
 struct config_listener {
     const char *name; /* the section's title: "pop3", "lmtp" */
+    int line;         /* of the file, where the section ends; 0: it is not in the file */
     enum config_protocol protocol;
     enum config_tls tls;
     enum config_plaintext plaintext;

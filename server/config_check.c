@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/config_check.h"
 
+#include "auth/identity.h"
 #include "server/server_limits.h"
 
 #include <ctype.h>
@@ -18,6 +19,7 @@ static bool blame(struct config_fault *fault, const char *section, const char *k
     va_list arguments;
     fault->section = section;
     fault->key = key;
+    fault->listener = NULL;
     va_start(arguments, format);
     (void)vsnprintf(fault->text, sizeof fault->text, format, arguments);
     va_end(arguments);
@@ -31,6 +33,16 @@ static bool check_hostname(const struct config *config, struct config_fault *fau
             return blame(fault, "", "hostname",
                          "hostname must be letters, digits, dots and hyphens");
         }
+    }
+    return true;
+}
+
+static bool check_domain(const struct config_auth *auth, struct config_fault *fault)
+{
+    struct identity identity;
+    if (identity_from_login("x", 1, auth->default_domain, &identity) != STATUS_OK) {
+        return blame(fault, "auth", "default_domain",
+                     "default_domain of auth must be a domain such as example.org");
     }
     return true;
 }
@@ -66,20 +78,21 @@ static bool check_tls(const struct config_tls_files *tls, struct config_fault *f
 static bool check_listener(const struct config *config, const struct config_listener *listener,
                            struct config_fault *fault)
 {
+    bool is_right = true;
     if (listener->tls == CONFIG_TLS_NONE) {
         return true;
     }
     if (listener->protocol == CONFIG_METRICS) {
-        return blame(fault, "", "", "listener %s: metrics have no TLS; put a proxy in front",
-                     listener->name);
+        is_right = blame(fault, "", "", "listener %s: metrics have no TLS; put a proxy in front",
+                         listener->name);
+    } else if (config->tls.certificates.count == 0) {
+        is_right = blame(fault, "", "",
+                         "listener %s: TLS takes a certificate: write tls { certificate = "
+                         "\"FILE\" key = \"FILE\" }",
+                         listener->name);
     }
-    if (config->tls.certificates.count == 0) {
-        return blame(fault, "tls", "certificate",
-                     "listener %s: TLS takes a certificate: write tls { certificate = \"FILE\" "
-                     "key = \"FILE\" }",
-                     listener->name);
-    }
-    return true;
+    fault->listener = listener;
+    return is_right;
 }
 
 bool config_check(const struct config *config, struct config_fault *out_fault)
@@ -98,6 +111,6 @@ bool config_check(const struct config *config, struct config_fault *out_fault)
             return false;
         }
     }
-    return check_hostname(config, out_fault) && check_databases(&config->auth, out_fault) &&
-           check_tls(&config->tls, out_fault);
+    return check_hostname(config, out_fault) && check_domain(&config->auth, out_fault) &&
+           check_databases(&config->auth, out_fault) && check_tls(&config->tls, out_fault);
 }

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 
 struct config_fault {
-    const char *section, *key; /* the setting to blame, for its line; "" and "" for a listener */
+    const char *section, *key;              /* the setting to blame, for its line, or "" and "" */
+    const struct config_listener *listener; /* the listener to blame, or NULL */
     char text[256];
 };
 

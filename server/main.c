@@ -259,12 +259,13 @@ static int serve(const struct config *config, const struct options *options)
     return EXIT_SERVED;
 }
 
-static enum status check_listeners(const struct config *config, struct error *out_error)
+static enum status check_listeners(const struct config *config, const char *file,
+                                   struct error *out_error)
 {
     if (config->listener_count > 0) {
         return STATUS_OK;
     }
-    return error_set(out_error, STATUS_INVALID, 0, NULL,
+    return error_set(out_error, STATUS_INVALID, 0, file,
                      "no listener is configured: add one, such as listener pop3 { protocol = "
                      "\"pop3\" address = \"0.0.0.0:110\" }, or try restanted --demo");
 }
@@ -307,7 +308,7 @@ static int run_file(struct options *options)
                         "there is no configuration: name one with -c, or try restanted --demo");
     }
     if (status == STATUS_OK) {
-        status = check_listeners(config, &error);
+        status = check_listeners(config, options->file, &error);
     }
     if (status != STATUS_OK) {
         config_free(&config);

@@ -2,6 +2,7 @@
 """The configuration file: what is right works, what is wrong is named with its place."""
 
 import os
+import re
 import subprocess
 
 from harness import settings
@@ -126,3 +127,11 @@ class Configuration(ServerCase):
         code, text = self.check(GOOD, "pop3.idle_timeout=60s")
         self.assertNotEqual(code, 0)
         self.assertIn("idle_timeout", text)
+
+    def test_the_manual_explains_each_key_once(self):
+        manual = (settings.ROOT / "deploy/restante.conf.5").read_text()
+        for section in re.split(r"^\.S[sh] ", manual, flags=re.M):
+            items = re.findall(r"^\.It Ic (.*)$", section, flags=re.M)
+            keys = [key.strip() for item in items for key in item.split(" , ")]
+            with self.subTest(section=section.partition("\n")[0]):
+                self.assertEqual(sorted(keys), sorted(set(keys)))

@@ -177,13 +177,15 @@ Test(config, refuses_what_cannot_work)
     refused("pop3 { idle_timeout = 599 }\n", NULL, "RFC 1939");
     refused("listener pop3 { address = \"localhost\" }\n", NULL, ":1: listener pop3: address");
     refused("listener pop3 { protocol = pop4 address = \"127.0.0.1:1\" }\n", NULL, "pop3|lmtp");
-    refused("listener x { address = \"127.0.0.1:1\" }\n", NULL, "protocol is missing");
-    refused("listener pop3 { }\n", NULL, "address is missing");
-    refused("listener pop3 { address = \"127.0.0.1:1\" tls = starttls }\n", NULL,
-            "TLS takes a certificate");
+    refused("\nlistener x { address = \"127.0.0.1:1\" }\n", NULL,
+            ":2: listener x: protocol is missing: write");
+    refused("listener pop3 { }\n", NULL, ":1: listener pop3: address is missing: write");
+    refused("", "listener.x.mode=600", "listener x: protocol is missing");
+    refused("workers = 1\nlistener pop3 { address = \"127.0.0.1:1\" tls = starttls }\n", NULL,
+            ":2: listener pop3: TLS takes a certificate");
     refused("tls { certificate = a key = b }\n"
             "listener metrics { address = \"127.0.0.1:1\" tls = implicit }\n",
-            NULL, "metrics have no TLS");
+            NULL, ":2: listener metrics: metrics have no TLS");
     refused("tls { certificate = {a, b} key = {c} }\n", NULL, "as many keys as certificates");
     refused("tls { client_certificates = require }\n", NULL, "client_ca");
     refused("tls { sni example.org { certificate = a } }\n", NULL, "certificate and key");
@@ -193,9 +195,12 @@ Test(config, refuses_what_cannot_work)
             "tls|always");
     refused("listener lmtp { address = \"127.0.0.1:1\" allow = \"10.0.0.0/99\" }\n", NULL, "allow");
     refused("listener lmtp { address = \"unix:/x\" owner = \"no-such-user-here\" }\n", NULL,
-            "no user");
+            ":1: listener lmtp: this system knows no user");
     refused("store { path = mail }\n", NULL, "must begin with /");
     refused("hostname = \"two words\"\n", NULL, "hostname");
+    refused("\nauth { default_domain = \"@example.org\" }\n", NULL,
+            ":2: default_domain of auth must be a domain");
+    refused("auth { default_domain = \"example org\" }\n", NULL, "such as example.org");
     refused("pop3 { idle_timeout = 700\n", NULL, "end of file");
     refused("", "workers", "section.key=value");
     refused("", "listener.pop3=1", "listener.NAME.KEY");

@@ -52,6 +52,9 @@ static enum status create(struct oauth_config config)
     if (status != STATUS_OK) {
         cr_expect_neq(error.text[0], '\0');
     }
+    if (status == STATUS_INVALID && config.jwks_url == NULL && config.leeway_s == 0) {
+        cr_expect_str_eq(error.path, config.jwks_file, "the file that is wrong is named");
+    }
     return status;
 }
 
@@ -141,6 +144,8 @@ Test(oauth, refuses_settings_that_cannot_be_meant)
     cr_expect_eq(create((struct oauth_config){.jwks_file = "/nowhere/keys"}), STATUS_NOT_FOUND);
     cr_expect_eq(create((struct oauth_config){.jwks_file = "/dev/null"}), STATUS_INVALID);
     cr_expect_eq(create((struct oauth_config){.jwks_file = "/dev/zero"}), STATUS_TOO_BIG);
+    write_set(&key, 0);
+    cr_expect_eq(create((struct oauth_config){.jwks_file = path}), STATUS_INVALID);
 }
 
 Test(oauth, tells_clients_what_they_lack)
