@@ -169,7 +169,7 @@ enum status check_running(struct volume *volume, const struct check_options *opt
     strcpy(check.shadow.segments_path, volume->segments_path);
     strcpy(check.shadow.blobs_path, volume->blobs_path);
     strcpy(check.shadow.index_path, volume->index_path);
-    check.end = check.replay.known = writer_position(volume->writer);
+    check_set_end(&check);
     enum status status = begin(&check);
     if (status == STATUS_OK) {
         status = run(&check);

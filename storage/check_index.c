@@ -402,7 +402,7 @@ static enum status catch_up(void *owner, struct kv_txn *txn)
         if (status != STATUS_OK) {
             return status;
         }
-        check->end = check->replay.known = writer_position(check->live->writer);
+        check_set_end(check);
         check->replay.until_sequence = check->state.position.sequence;
         check->progress.step = "log";
         status = writer_unretired(check->live->writer, &check->unretired, &check->unretired_count);
@@ -447,7 +447,10 @@ static enum status compare_all(struct check *check, int fd)
     if (status == STATUS_OK && (check->live != NULL || check->state.stored)) {
         request.is_sound = on_pair;
         request.on_snapshot = catch_up;
-        status = hold_still(check);
+        status = check->live != NULL ? check_log_on(check) : STATUS_OK;
+        if (status == STATUS_OK) {
+            status = hold_still(check);
+        }
         if (status == STATUS_OK) {
             status = look(check, &request, &found);
         }

@@ -262,6 +262,36 @@ enum status check_log(struct check *check)
     return status;
 }
 
+void check_set_end(struct check *check)
+{
+    struct writer *writer = check->live->writer;
+    check->written = counter_read(&writer_counters(writer)->octets); /* first: rather too few */
+    check->end = check->replay.known = writer_position(writer);
+}
+
+/* Octets of the log behind what has been read. */
+static uint64_t octets_left(const struct check *check)
+{
+    return counter_read(&writer_counters(check->live->writer)->octets) - check->written;
+}
+
+enum status check_log_on(struct check *check)
+{
+    uint64_t before = UINT64_MAX;
+    enum status status = STATUS_OK;
+    for (unsigned i = 0; i < CHECK_PASSES_MAX && status == STATUS_OK; i++) {
+        uint64_t left = octets_left(check);
+        if (left <= CHECK_HELD_OCTETS || left > before - before / 4) {
+            break; /* it comes as fast as it is read: another pass would leave no less */
+        }
+        before = left;
+        check_set_end(check);
+        check->progress.step = "log";
+        status = check_log(check);
+    }
+    return status;
+}
+
 /* --- the shadow's messages --- */
 
 /* Calls `visit` for each message of the shadow's index, in one snapshot. */

@@ -14,7 +14,9 @@
 #define CHECK_PLACES_MAX \
     65536 /* damaged places that messages are looked for in; more are only told */
 
-#define CHECK_FORGET_BATCH 1024 /* messages forgotten in one transaction */
+#define CHECK_FORGET_BATCH 1024       /* messages forgotten in one transaction */
+#define CHECK_HELD_OCTETS  (1u << 20) /* of log that may be read while compaction is held, if ... */
+#define CHECK_PASSES_MAX   16         /* ... so many passes without holding it come that near */
 
 /* A damaged part of a segment. */
 struct check_place {
@@ -35,6 +37,7 @@ struct check {
     uint32_t *unretired; /* of a running volume, as of the snapshot: all others are gone, too. NULL
                            * before that */
     uint32_t unretired_count;
+    uint64_t written;     /* octets that the writer had written when `end` was set */
     bool holds;           /* the running volume's compaction */
     struct idset missing; /* segments that should be there */
     struct idset blobs_seen, blobs_bad;
@@ -58,6 +61,11 @@ void check_report(struct check *check, const struct damage *damage);
 /* check_log.c: reads what of the log has not been read, up to check->end, into the shadow's index.
  */
 MUST_CHECK enum status check_log(struct check *check);
+/* Reads what a running volume has written meanwhile, again and again, until little is left or it
+ * becomes no less: the rest is read while compaction is held. */
+MUST_CHECK enum status check_log_on(struct check *check);
+/* Has `check->end` be where the log of a running volume ends now. */
+void check_set_end(struct check *check);
 /* Whether a segment is no part of the log any more. */
 bool check_is_gone(const struct check *check, uint32_t segment);
 /* Removes from the shadow's index what stands in segments that are gone: an expunge of it may have

@@ -2,6 +2,8 @@
 #include "tests/unit/store_fixture.h"
 
 #include "storage/check.h"
+#include "storage/compact.h"
+#include "storage/disk.h"
 #include "storage/index.h"
 #include "storage/segment.h"
 
@@ -456,6 +458,47 @@ Test(check, a_store_that_works_meanwhile_has_no_damage)
         rounds++;
     }
     cr_assert_gt(delivered, rounds);
+}
+
+/* A disk on which the store works while the check reads: the first read of the check's thread finds
+ * as much again written as there was; and what is read while compaction is held is counted. */
+static struct disk_ops busy_ops;
+static pthread_t checking;
+static unsigned to_deliver;
+static uint64_t held_octets, other_octets;
+
+static ssize_t read_busily(struct disk *disk, int fd, void *data, size_t length, off_t offset)
+{
+    static char text[60000];
+    ssize_t got = pread(fd, data, length, offset);
+    if (!pthread_equal(pthread_self(), checking)) {
+        return got;
+    }
+    for (unsigned count = to_deliver; count > 0; count--) {
+        to_deliver = 0; /* a delivery may read, too */
+        memset(text, 'b', sizeof text - 1);
+        fixture_deliver(&fixture, drop, text);
+    }
+    bool held = compact_is_still(fixture_volume(&fixture)->compact);
+    *(held ? &held_octets : &other_octets) += (uint64_t)got;
+    return got;
+}
+
+Test(check, what_comes_meanwhile_is_read_before_compaction_is_held)
+{
+    struct check_options options = {.on_damage = on_damage};
+    busy_ops = *disk_real()->ops;
+    busy_ops.pread = read_busily;
+    fixture_close(&fixture);
+    disk_real()->ops = &busy_ops;
+    fixture_open(&fixture);
+    checking = pthread_self();
+    to_deliver = 60;
+    cr_assert_eq(check_running(fixture_volume(&fixture), &options, &result, NULL), STATUS_OK);
+    cr_assert_eq(result.damages, 0);
+    cr_assert_gt(result.octets, 60 * 59999, "all of it was read");
+    cr_assert_gt(other_octets, 60 * 59999);
+    cr_assert_lt(held_octets, 1 << 20);
 }
 
 Test(check, a_running_store_tells_what_it_finds_and_refuses_it_from_then_on)
