@@ -49,6 +49,24 @@ class Demo(ServerCase):
                 self.assertIn(b"\r\n\r\n", client.retr(message))
             client.quit()
 
+    def test_a_temporary_store_is_removed_in_the_end(self):
+        line = [settings.BUILD / "restanted", "--demo"]
+        for name in ("pop3", "pop3s", "lmtp", "metrics"):
+            line += ["-o", f"listener.{name}.address=127.0.0.1:0"]
+        output = ""
+        with subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            for text in process.stdout:
+                output += text
+                if text == "restante: ready\n":
+                    break
+            process.send_signal(signal.SIGTERM)
+            process.wait(settings.seconds(60))
+        folder = re.search(r"The store is (\S+)\.$", output, re.M)[1]
+        self.assertTrue(folder.startswith("/tmp/restante-demo-"), folder)
+        self.assertFalse(os.path.exists(folder), folder)
+
     def test_names_its_version(self):
         done = subprocess.run(
             [settings.BUILD / "restanted", "--version"], capture_output=True, text=True, check=True
