@@ -95,12 +95,22 @@ static void raise_locked_memory(void)
     }
 }
 
+/* Shrinking it takes a capability, hence before these go. Beyond the last one this kernel knows,
+ * and for an ordinary user, the call fails; that is as good. */
+static void drop_bounding_set(void)
+{
+    for (unsigned long capability = 0; capability < 64; capability++) {
+        (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    }
+}
+
 enum status privileges_become(const struct privileges *plan, struct error *out_error)
 {
     if (!plan->changes) {
         return STATUS_OK;
     }
     raise_locked_memory();
+    drop_bounding_set();
     bool done = (plan->name[0] != '\0' ? initgroups(plan->name, plan->group)
                                        : setgroups(1, &plan->group)) == 0 &&
                 setresgid(plan->group, plan->group, plan->group) == 0 &&
@@ -118,11 +128,7 @@ static enum status drop_capabilities(struct error *out_error)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    /* The bounding set first: shrinking it takes a capability. Beyond the last one this kernel
-     * knows, and for an ordinary user, the call fails; that is as good. */
-    for (unsigned long capability = 0; capability < 64; capability++) {
-        (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    }
+    drop_bounding_set();
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* from kernel 4.3 on */
     if (syscall(SYS_capset, &header, none) != 0) {
         return error_set(out_error, STATUS_DENIED, errno, NULL, "dropping capabilities");

@@ -69,6 +69,8 @@ class Sandbox(ServerCase):
             self.assertEqual(set(one["Uid"].split()), {str(nobody.pw_uid)})
             self.assertEqual(set(one["Gid"].split()), {str(nobody.pw_gid)})
             self.assertLessEqual(set(one["Groups"].split()), {str(nobody.pw_gid)})
+            for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                self.assertEqual(int(one[name], 16), 0, name)
         # Files of a process that may not be dumped, or traced by its own user, are root's.
         self.assertEqual(os.stat(f"/proc/{server.process.pid}/environ").st_uid, 0)
         self.assertEqual((mail / "volume").stat().st_uid, nobody.pw_uid)
