@@ -151,9 +151,13 @@ void ambush_unlink(struct load *load)
     if (keeper == LEDGER_DROPS_MAX || other == LEDGER_DROPS_MAX) {
         return;
     }
-    seal(load, keeper); /* or the one before would go, too, and first */
+    expunge_all(load, other);
+    checkpoint(load);
+    compact(load, false); /* all that would else go first */
+    seal(load, keeper);
     seal(load, other);
-    checkpoint(load); /* comes to the segment that is to go, of which nothing is needed, ... */
+    checkpoint(load);     /* comes to the segment that is to go, of which nothing is needed, ... */
+    compact(load, false); /* forgets what is gone, or that were the checkpoint before */
     seal(load, other);
     expunge_all(load, other);
     checkpoint(load); /* ... and this one beyond it */
