@@ -21,6 +21,9 @@ listener lmtp    {{ protocol = "lmtp"  address = "unix:{folder}/lmtp.sock" }}
 listener metrics {{ protocol = "metrics" address = "${{METRICS:-127.0.0.1:0}}" }}
 """
 
+# What the example sets, because it has to work as it is.
+WITHOUT_DEFAULT = ("auth_plaintext", "default_domain")
+
 
 class Configuration(ServerCase):
     def folder(self):
@@ -135,3 +138,26 @@ class Configuration(ServerCase):
             keys = [key.strip() for item in items for key in item.split(" , ")]
             with self.subTest(section=section.partition("\n")[0]):
                 self.assertEqual(sorted(keys), sorted(set(keys)))
+
+    def test_the_example_has_every_key_with_its_default(self):
+        text = (settings.ROOT / "deploy/restante.conf.example").read_text()
+        shown, section = {}, ""
+        for line in text.splitlines():
+            line = re.sub(r"^[# ]+", "", line)
+            if begin := re.match(r"(store|auth|pop3|lmtp|tls|oauth|listener \w+) \{", line):
+                section = begin[1].split()[0]
+            elif pair := re.match(r"(\w+) = (.*?) *(#.*)?$", line):
+                shown.setdefault((section, pair[1]), pair[2].strip('"'))
+            elif line.startswith("}"):
+                section = ""
+        rows = (settings.ROOT / "server/setting.c").read_text()
+        rows = re.findall(r'^    \{"(\w*)", "(\w+)", (.*?)\},$', rows, re.M | re.S)
+        self.assertGreater(len(rows), 70)
+        for section, key, rest in rows:
+            if key in ("allow_short_timeouts", "protocol"):
+                continue
+            with self.subTest(section=section, key=key):
+                self.assertIn((section, key), shown)
+                default = re.search(r'"([^"|]*)",\s+(NULL|"[^"]*\|[^"]*")$', rest)
+                if default and default[1] not in ("", "0") and key not in WITHOUT_DEFAULT:
+                    self.assertEqual(shown[section, key], default[1])
