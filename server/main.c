@@ -8,6 +8,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct options {
     const char *file, *directory;
     const char *overrides[CONFIG_OVERRIDES_MAX];
     size_t override_count;
+    char command[PATH_MAX]; /* the administrator's, as the demo's lines name it */
 };
 
 static const struct argp_option option_table[] = {
@@ -133,7 +135,22 @@ static enum status demo_directory(const char *wanted, char **out_path, struct er
     return STATUS_OK;
 }
 
-static void print_demo(const struct daemon *daemon, const struct config *config)
+/* The administrator's command as it can be typed here: beside this program, where this one was
+ * started by a path and has it there, as in a folder it was built in. */
+static void find_command(struct options *options)
+{
+    const char *slash = strrchr(program_invocation_name, '/');
+    int length = slash != NULL ? (int)(slash + 1 - program_invocation_name) : 0;
+    int made = snprintf(options->command, sizeof options->command, "%.*srestante", length,
+                        program_invocation_name);
+    if (made < 0 || (size_t)made >= sizeof options->command ||
+        access(options->command, X_OK) != 0) {
+        (void)snprintf(options->command, sizeof options->command, "restante");
+    }
+}
+
+static void print_demo(const struct daemon *daemon, const struct config *config,
+                       const char *command)
 {
     char pop3[DAEMON_ADDRESS_MAX], lmtp[DAEMON_ADDRESS_MAX], metrics[DAEMON_ADDRESS_MAX];
     char pop3s[DAEMON_ADDRESS_MAX];
@@ -155,10 +172,9 @@ static void print_demo(const struct daemon *daemon, const struct config *config)
                "  curl -u demo1:%s --cacert %s --ssl-reqd pop3://%s/1\n",
                pop3s, DEMO_PASSWORD, certificate, pop3s, DEMO_PASSWORD, certificate, pop3);
     }
-    printf(
-        "Deliver one, by the administrator's command or by LMTP (%s):\n"
-        "  printf 'Subject: hello\\n\\nfrom the shell\\n' | restante --socket %s deliver demo1\n",
-        lmtp, config->admin_socket);
+    printf("Deliver one, by the administrator's command or by LMTP (%s):\n"
+           "  printf 'Subject: hello\\n\\nfrom the shell\\n' | %s --socket %s deliver demo1\n",
+           lmtp, command, config->admin_socket);
     if (strncmp(lmtp, "unix:", 5) != 0) {
         printf("  swaks --protocol LMTP --server %s --from me@localhost --to demo1@localhost\n",
                lmtp);
@@ -243,7 +259,7 @@ static int serve(const struct config *config, const struct options *options)
     }
     daemon_print_listening(daemon, stdout);
     if (demo) {
-        print_demo(daemon, config);
+        print_demo(daemon, config, options->command);
     }
     puts("restante: ready");
     (void)fflush(stdout); /* whoever started the server may have closed it */
@@ -281,6 +297,7 @@ static int run_demo(struct options *options)
         return fail(&error);
     }
     options->directory = directory;
+    find_command(options);
     int code = EXIT_SERVED;
     if (load_config(options, &config, &error) != STATUS_OK) {
         code = fail(&error);

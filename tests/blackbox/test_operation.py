@@ -41,6 +41,18 @@ class Demo(ServerCase):
                 )
                 self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_the_delivery_line_works_as_printed(self):
+        line = next(line for line in self.server.output if " deliver demo1" in line)
+        done = subprocess.run(
+            line,
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=settings.seconds(20),
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_ten_users_have_mail(self):
         for number in range(1, 11):
             client = self.connect(user=f"demo{number}", password="demo")
