@@ -1,32 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/floor.h"
 
+#include "bench/canned.h"
+#include "bench/floor_loop.h"
+#include "io/list.h"
 #include "io/listen.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FLOOR_INPUT     4096
-#define FLOOR_EVENTS    256
-#define FLOOR_REPLY_MAX 64 /* octets of a canned reply line */
+#define FLOOR_INPUT  4096
+#define FLOOR_EVENTS 256
+#define FLOOR_PIPE   (1024 * 1024) /* octets of a pipe, where the system allows it */
+#define FLOOR_WAIT   500           /* milliseconds until a signal is noticed at the latest */
 
 struct floor {
     const struct floor_config *config;
-    int listen_fd, epoll_fd, message_fd;
-    char *message;       /* reply line and message in one piece */
-    size_t reply_length; /* of the reply line in front */
-    char stat[FLOOR_REPLY_MAX], list[FLOOR_REPLY_MAX];
+    struct canned canned;
+    struct list_link clients;
+    int listen_fd, epoll_fd;
 };
+
+struct floor_client {
+    struct list_link link;
+    int fd, pipe[2]; /* pipe: -1 until the first message is spliced */
+    bool waiting;    /* for room in the socket */
+    struct canned_reply reply;
+    size_t sent, piped; /* of `reply`: octets in the socket; octets more in the pipe */
+    size_t input_length;
+    char input[FLOOR_INPUT];
+};
+
+enum progress { DONE, FULL, FAILED };
 
 static volatile sig_atomic_t floor_stopping;
 
@@ -35,177 +48,245 @@ static void on_signal(int number)
     floor_stopping = 1;
 }
 
-/* Sends all of it; a client of this server reads as fast as it is written to. */
-static bool send_all(int fd, const char *data, size_t length, int flags)
+static enum progress moved(ssize_t count)
 {
-    while (length > 0) {
-        ssize_t sent = send(fd, data, length, flags | MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return false;
-        }
-        data += sent;
-        length -= (size_t)sent;
+    if (count > 0) {
+        return DONE;
     }
+    return count < 0 && errno == EAGAIN ? FULL : FAILED;
+}
+
+static enum progress copy_some(struct floor_client *client)
+{
+    const struct canned_reply *reply = &client->reply;
+    ssize_t count =
+        send(client->fd, reply->data + client->sent, reply->length - client->sent, MSG_NOSIGNAL);
+    client->sent += count > 0 ? (size_t)count : 0;
+    return moved(count);
+}
+
+static enum progress sendfile_some(const struct floor *server, struct floor_client *client)
+{
+    off_t offset = (off_t)client->sent;
+    ssize_t count =
+        sendfile(client->fd, server->canned.file_fd, &offset, client->reply.length - client->sent);
+    client->sent += count > 0 ? (size_t)count : 0;
+    return moved(count);
+}
+
+static bool make_pipe(struct floor_client *client)
+{
+    if (pipe2(client->pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return false;
+    }
+    (void)fcntl(client->pipe[1], F_SETPIPE_SZ, FLOOR_PIPE); /* a smaller one works, too */
     return true;
 }
 
-static bool send_message(const struct floor *server, int fd)
+/* Fills the pipe when it is empty, and passes on what is in it. */
+static enum progress splice_some(const struct floor *server, struct floor_client *client)
 {
-    size_t octets = server->config->message_octets;
-    if (!server->config->sendfile) {
-        return send_all(fd, server->message, server->reply_length + octets, 0);
-    }
-    if (!send_all(fd, server->message, server->reply_length, MSG_MORE)) {
-        return false;
-    }
-    off_t offset = 0;
-    while ((size_t)offset < octets) {
-        if (sendfile(fd, server->message_fd, &offset, octets - (size_t)offset) <= 0) {
-            return false;
+    unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    size_t left = client->reply.length - client->sent;
+    ssize_t count;
+    if (client->piped == 0) {
+        off_t offset = (off_t)client->sent;
+        if (client->pipe[0] < 0 && !make_pipe(client)) {
+            return FAILED;
         }
+        count = splice(server->canned.file_fd, &offset, client->pipe[1], NULL, left, flags);
+        if (count <= 0) {
+            return FAILED;
+        }
+        client->piped = (size_t)count;
     }
-    return true;
+    count = splice(client->pipe[0], NULL, client->fd, NULL, client->piped,
+                   client->piped < left ? flags | SPLICE_F_MORE : flags);
+    if (count > 0) {
+        client->piped -= (size_t)count;
+        client->sent += (size_t)count;
+    }
+    return moved(count);
 }
 
-/* False when the connection is to be closed. `line` has at least two octets behind it: a line
- * end. */
-static bool answer_line(const struct floor *server, int fd, const char *line)
+static enum progress send_some(const struct floor *server, struct floor_client *client)
 {
-    static const char other[] = "+OK\r\n", bye[] = "+OK bye\r\n";
-    static const char uidl[] = "+OK\r\n1 floor\r\n.\r\n";
-    switch (*line) {
-    case 'R':
-        return send_message(server, fd);
-    case 'S':
-        return send_all(fd, server->stat, strlen(server->stat), 0);
-    case 'L':
-        return send_all(fd, server->list, strlen(server->list), 0);
-    case 'U':
-        if (line[1] == 'I') {
-            return send_all(fd, uidl, sizeof uidl - 1, 0);
+    if (!client->reply.message || server->config->how == FLOOR_COPY) {
+        return copy_some(client);
+    }
+    return server->config->how == FLOOR_SENDFILE ? sendfile_some(server, client)
+                                                 : splice_some(server, client);
+}
+
+/* Sends until all of the reply is sent, or the socket is full. */
+static enum progress send_reply(const struct floor *server, struct floor_client *client)
+{
+    enum progress progress = DONE;
+    while (progress == DONE && client->sent < client->reply.length) {
+        progress = send_some(server, client);
+    }
+    return progress;
+}
+
+static void begin_reply(struct floor_client *client, struct canned_reply reply)
+{
+    client->reply = reply;
+    client->sent = 0;
+}
+
+/* Answers the whole lines of the input, as far as the socket takes it. FAILED: to be closed. */
+static enum progress answer(const struct floor *server, struct floor_client *client)
+{
+    size_t used = 0;
+    enum progress progress = send_reply(server, client);
+    while (progress == DONE) {
+        const char *line = client->input + used;
+        const char *feed = memchr(line, '\n', client->input_length - used);
+        if (client->reply.last) {
+            return FAILED;
         }
-        return send_all(fd, other, sizeof other - 1, 0);
-    case 'Q':
-        (void)send_all(fd, bye, sizeof bye - 1, 0); /* closed either way */
-        return false;
-    default:
-        return send_all(fd, other, sizeof other - 1, 0);
+        if (feed == NULL) {
+            break;
+        }
+        size_t length = (size_t)(feed + 1 - line);
+        begin_reply(client, canned_answer(&server->canned, line, length));
+        used += length;
+        progress = send_reply(server, client);
+    }
+    client->input_length -= used;
+    memmove(client->input, client->input + used, client->input_length);
+    return client->input_length < sizeof client->input || progress == FULL ? progress : FAILED;
+}
+
+/* Waits for room, or for input again. */
+static bool watch(const struct floor *server, struct floor_client *client, bool for_room)
+{
+    struct epoll_event event = {.events = for_room ? EPOLLOUT : EPOLLIN, .data.ptr = client};
+    if (client->waiting == for_room) {
+        return true;
+    }
+    client->waiting = for_room;
+    return epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0;
+}
+
+static void client_close(struct floor_client *client)
+{
+    list_remove(&client->link);
+    if (client->pipe[0] >= 0) {
+        close(client->pipe[0]);
+        close(client->pipe[1]);
+    }
+    close(client->fd);
+    free(client);
+}
+
+static void client_go_on(const struct floor *server, struct floor_client *client)
+{
+    if (!client->waiting) {
+        ssize_t got = recv(client->fd, client->input + client->input_length,
+                           sizeof client->input - client->input_length, 0);
+        if (got <= 0) {
+            client_close(client);
+            return;
+        }
+        client->input_length += (size_t)got;
+    }
+    enum progress progress = answer(server, client);
+    if (progress == FAILED || !watch(server, client, progress == FULL)) {
+        client_close(client);
     }
 }
 
-/* Lines are assumed to come whole: one a read from the clients this is for, or several pipelined.
- */
-static bool answer_input(const struct floor *server, int fd)
+static void accept_one(struct floor *server)
 {
-    char input[FLOOR_INPUT + 1];
-    ssize_t length = recv(fd, input, FLOOR_INPUT, 0);
-    if (length <= 0) {
-        return false;
-    }
-    const char *line = input, *end = input + length;
-    input[length] = '\0';
-    while (line < end) {
-        if (!answer_line(server, fd, line)) {
-            return false;
+    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct floor_client *client = fd < 0 ? NULL : calloc(1, sizeof *client);
+    if (client == NULL) {
+        if (fd >= 0) {
+            close(fd);
         }
-        const char *feed = memchr(line, '\n', (size_t)(end - line));
-        line = feed == NULL ? end : feed + 1;
-    }
-    return true;
-}
-
-static void accept_one(const struct floor *server)
-{
-    static const char greeting[] = "+OK floor ready\r\n";
-    const int one = 1;
-    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0) {
         return;
     }
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* only about speed */
-    if (!send_all(fd, greeting, sizeof greeting - 1, 0) ||
+    client->fd = fd;
+    client->pipe[0] = client->pipe[1] = -1;
+    list_push_back(&server->clients, &client->link);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    begin_reply(client, canned_greeting());
+    if (send_reply(server, client) != DONE ||
         epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-        close(fd);
+        client_close(client);
     }
 }
 
-static void serve(const struct floor *server)
+static void serve(struct floor *server)
 {
     struct epoll_event events[FLOOR_EVENTS];
     while (!floor_stopping) {
-        int count = epoll_wait(server->epoll_fd, events, FLOOR_EVENTS, 500);
+        int count = epoll_wait(server->epoll_fd, events, FLOOR_EVENTS, FLOOR_WAIT);
         for (int index = 0; index < count; index++) {
-            int fd = events[index].data.fd;
-            if (fd == server->listen_fd) {
+            if (events[index].data.ptr == NULL) {
                 accept_one(server);
-            } else if (!answer_input(server, fd)) {
-                close(fd);
+            } else {
+                client_go_on(server, events[index].data.ptr);
             }
         }
     }
 }
 
-static enum status make_message(struct floor *server)
+static enum status serve_plainly(struct floor *server)
 {
-    size_t octets = server->config->message_octets;
-    server->message = malloc(FLOOR_REPLY_MAX + octets);
-    server->message_fd = memfd_create("floor", MFD_CLOEXEC);
-    if (server->message == NULL || server->message_fd < 0 || octets < 5) {
-        return STATUS_NO_MEMORY;
-    }
-    int length = snprintf(server->message, FLOOR_REPLY_MAX, "+OK %zu octets\r\n", octets - 3);
-    server->reply_length = (size_t)length;
-    (void)snprintf(server->stat, sizeof server->stat, "+OK 1 %zu\r\n", octets - 3);
-    (void)snprintf(server->list, sizeof server->list, "+OK\r\n1 %zu\r\n.\r\n", octets - 3);
-    char *body = server->message + server->reply_length;
-    memset(body, 'm', octets);
-    for (size_t index = 70; index + 5 < octets; index += 72) {
-        memcpy(body + index, "\r\n", 2);
-    }
-    memcpy(body + octets - 5, "\r\n.\r\n", 5);
-    return write(server->message_fd, body, octets) == (ssize_t)octets ? STATUS_OK : STATUS_NO_SPACE;
-}
-
-static enum status watch_listener(struct floor *server)
-{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = server->listen_fd};
     if (server->epoll_fd < 0 ||
         epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event) != 0) {
         return status_from_errno(errno);
     }
-    const struct sigaction stop = {.sa_handler = on_signal};
-    (void)sigaction(SIGTERM, &stop, NULL); /* cannot fail with these numbers */
+    const struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGTERM, &stop, NULL); /* none can fail with these numbers */
     (void)sigaction(SIGINT, &stop, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL); /* sendfile(2) cannot be asked not to raise it */
+    serve(server);
+    struct list_link *link;
+    while ((link = list_first(&server->clients)) != NULL) {
+        client_close(list_entry(link, struct floor_client, link));
+    }
+    close(server->epoll_fd);
     return STATUS_OK;
+}
+
+static void announce(const struct address *bound)
+{
+    char text[ADDRESS_TEXT_MAX];
+    address_text(bound, text);
+    printf("listening pop3 %s\nfloor: ready\n", text);
+    (void)fflush(stdout); /* a lost line is no reason to stop */
 }
 
 enum status floor_run(const struct floor_config *config, struct error *out_error)
 {
-    struct floor server = {.config = config, .listen_fd = -1, .epoll_fd = -1, .message_fd = -1};
+    struct floor server = {.config = config, .epoll_fd = -1};
     const struct listen_config listen = {.address = config->address};
     struct address bound;
     enum status status = listen_open(&listen, &server.listen_fd, &bound, out_error);
     if (status != STATUS_OK) {
         return status;
     }
-    status = make_message(&server);
-    if (status == STATUS_OK) {
-        status = watch_listener(&server);
-    }
-    if (status == STATUS_OK) {
-        char text[ADDRESS_TEXT_MAX];
-        address_text(&bound, text);
-        printf("listening pop3 %s\nfloor: ready\n", text);
-        (void)fflush(stdout); /* a lost line is no reason to stop */
-        serve(&server);
+    list_init(&server.clients);
+    /* Never started: for the options that it has connections inherit. Without them the machine's
+     * congestion control may pace the floor's segments, and not the server's. */
+    struct listener options;
+    listener_init(&options, NULL, server.listen_fd, NULL);
+    status = canned_init(&server.canned, config->message_octets);
+    if (status != STATUS_OK) {
+        status = error_set(out_error, status, 0, NULL, "cannot make the floor's message");
+    } else if (config->on_loop) {
+        announce(&bound);
+        status = floor_loop_serve(config, &server.canned, server.listen_fd, out_error);
     } else {
-        status = error_set(out_error, status, 0, NULL, "cannot make the floor's message or epoll");
+        announce(&bound);
+        status = serve_plainly(&server);
     }
+    canned_deinit(&server.canned);
     close(server.listen_fd);
-    close(server.epoll_fd);
-    close(server.message_fd);
-    free(server.message);
     return status;
 }

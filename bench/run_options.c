@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/run_options.h"
 
+#include "bench/canned.h"
+
 #include <argp.h>
 #include <math.h>
 #include <netdb.h>
@@ -46,8 +48,11 @@ enum option_key {
     KEY_HGRM,
     KEY_MESSAGES,
     KEY_SENDFILE,
+    KEY_HOW,
     KEY_REGRESSION
 };
+
+static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
 
 static const struct argp_option load_table[] = {
     {0, 0, 0, 0, "What to load:", 1},
@@ -116,6 +121,22 @@ static unsigned long number(struct argp_state *state, const char *text, unsigned
         argp_failure(state, 2, 0, "'%s' is not a number from %lu to %lu", text, min, max);
     }
     return value;
+}
+
+/* Octets, or with K or M behind 1024 or 1024 * 1024 of them. */
+static unsigned long octets(struct argp_state *state, const char *text, unsigned long min,
+                            unsigned long max)
+{
+    char digits[16];
+    size_t length = strlen(text);
+    char unit = length > 1 && length < sizeof digits ? text[length - 1] : '\0';
+    unsigned long factor = unit == 'K' ? 1024 : unit == 'M' ? 1024 * 1024 : 1;
+    if (factor == 1) {
+        return number(state, text, min, max);
+    }
+    memcpy(digits, text, length - 1);
+    digits[length - 1] = '\0';
+    return number(state, digits, 1, max / factor) * factor;
 }
 
 static uint32_t milliseconds(struct argp_state *state, const char *text, double min_s)
@@ -237,7 +258,6 @@ static void read_threshold(struct argp_state *state, const char *text,
 
 static error_t parse_load(int key, char *argument, struct argp_state *state)
 {
-    static const char *const ios[] = {"auto", "io_uring", "epoll", NULL};
     struct bench_options *options = state->input;
     struct run_config *config = &options->config;
     switch (key) {
@@ -543,16 +563,31 @@ static error_t parse_populate(int key, char *argument, struct argp_state *state)
 
 static error_t parse_floor(int key, char *argument, struct argp_state *state)
 {
+    static const char *const hows[] = {"copy", "sendfile", "splice", NULL};
     struct bench_options *options = state->input;
     switch (key) {
     case 'a':
         read_address(state, argument, &options->floor.address);
         return 0;
     case 'o':
-        options->floor.message_octets = number(state, argument, 5, 1ul << 30);
+        options->floor.message_octets = octets(state, argument, CANNED_OCTETS_MIN, 1ul << 30);
+        return 0;
+    case KEY_HOW:
+        options->floor.how = (enum floor_how)choice(state, argument, hows);
         return 0;
     case KEY_SENDFILE:
-        options->floor.sendfile = true;
+        options->floor.how = FLOOR_SENDFILE;
+        return 0;
+    case KEY_IO:
+        options->floor.on_loop = strcmp(argument, "plain") != 0;
+        if (options->floor.on_loop) {
+            options->floor.kind = (enum loop_kind)choice(state, argument, ios);
+        }
+        return 0;
+    case ARGP_KEY_END:
+        if (options->floor.on_loop && options->floor.how == FLOOR_SPLICE) {
+            argp_failure(state, 2, 0, "the io layer does not splice: --io plain does");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -591,8 +626,12 @@ static error_t parse_files(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option floor_table[] = {
     {"listen", 'a', "HOST:PORT", 0, "where (127.0.0.1:0)", 0},
-    {"octets", 'o', "N", 0, "size of its message, terminator and all (4096)", 0},
-    {"sendfile", KEY_SENDFILE, 0, 0, "RETR by sendfile(2) instead of a copy", 0},
+    {"octets", 'o', "N", 0, "size of its message, terminator and all; 64K, 1M (4096)", 0},
+    {"how", KEY_HOW, "WAY", 0, "how RETR is sent: copy (from memory), sendfile or splice (copy)",
+     0},
+    {"sendfile", KEY_SENDFILE, 0, 0, "the same as --how sendfile", 0},
+    {"io", KEY_IO, "BACKEND", 0,
+     "plain epoll, or Restante's own layer: auto, io_uring or epoll (plain)", 0},
     {0}};
 
 static const struct argp_option compare_table[] = {

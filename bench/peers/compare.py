@@ -19,7 +19,7 @@ from peers.dovecot import Dovecot, DovecotLocked, DovecotMdbox
 from peers.mailutils import Mailutils
 from peers.popa3d import Popa3d
 from peers.restante import Floor, Restante
-from peers.server import USER
+from peers.server import USER, wait_until_idle
 
 KINDS = (Restante, Floor, Dovecot, DovecotLocked, DovecotMdbox, Cyrus, Courier, Popa3d, Mailutils)
 SERVERS = {kind.name: kind for kind in KINDS}
@@ -45,7 +45,8 @@ def arguments():
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=", ".join(SERVERS))
     parser.add_argument("--workloads", default=",".join(one.name for one in load.WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--connections", type=int, help="of each POP3 workload, instead of 8")
     parser.add_argument("--users", type=int, default=500)
     parser.add_argument("--messages", type=int, default=10, help="of each user")
     parser.add_argument("--settle", type=float, default=6, help="seconds after deliveries")
@@ -98,6 +99,9 @@ class Comparison:
         self.installed = []
         names = options.workloads.split(",")
         self.workloads = [one for one in load.WORKLOADS if one.name in names]
+        for one in self.workloads:
+            if options.connections and one.protocol == "pop3":
+                one.connections = options.connections
         self.document = {
             "schema": "restante-compare/1",
             "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -252,18 +256,6 @@ class Comparison:
             server.stop()
         if self.options.purge:
             packages.purge(self.installed)
-
-
-def wait_until_idle(server, quiet_s=1.0, limit_s=180):
-    """Until it has used next to no processor time for a second: hashes are made, caches written."""
-    deadline = time.monotonic() + limit_s
-    before = server.group.cpu_ns()
-    while time.monotonic() < deadline:
-        time.sleep(quiet_s)
-        now = server.group.cpu_ns()
-        if now - before < quiet_s * 20_000_000:
-            return
-        before = now
 
 
 def main():

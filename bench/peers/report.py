@@ -70,6 +70,16 @@ def storage_table(document):
     return lines + [""]
 
 
+def apart(ours, theirs):
+    """How much more one is than the other: the median of neighbours, since what disturbs one
+    disturbs the other; without neighbours that of the medians.
+    """
+    if len(ours) == len(theirs) and all(ours) and all(theirs):
+        return statistics.median(their / our for our, their in zip(ours, theirs, strict=True)) - 1
+    base = statistics.median(ours)
+    return statistics.median(theirs) / base - 1 if base else 0
+
+
 def agreement_table(workloads):
     """Server CPU of the same workload by restante-bench and by somebody else's generator."""
     rows = []
@@ -77,16 +87,22 @@ def agreement_table(workloads):
         first = workloads.get(again.get("again") or "", {}).get("servers", {})
         for server, runs in again["servers"].items():
             ours, theirs = (
-                median(one, "server_cpu_us") for one in (first.get(server, []), runs)
+                [run["server_cpu_us"] for run in one] for one in (first.get(server, []), runs)
             )
             if ours and theirs:
-                cells = [again["again"], name, server, figure(ours, 1), figure(theirs, 1)]
-                cells.append(f"{100 * (theirs / ours - 1):+.0f} %")
+                cells = [again["again"], name, server]
+                cells += [
+                    f"{figure(statistics.median(one), 1)} ({figure(min(one), 1)})"
+                    for one in (ours, theirs)
+                ]
+                cells.append(f"{100 * apart(ours, theirs):+.0f} %")
                 rows.append("| " + " | ".join(cells) + " |")
     if not rows:
         return []
     head = "| workload | again as | server | us by restante-bench | us by the other | difference |"
-    return ["### Do the generators agree?", "", head, "|---|---|---|---|---|---|"] + rows + [""]
+    about = "Medians (lowest); the difference is the median of neighbouring runs."
+    lines = ["### Do the generators agree?", "", about, "", head, "|---|---|---|---|---|---|"]
+    return lines + rows + [""]
 
 
 def machine_lines(document):

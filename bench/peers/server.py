@@ -168,6 +168,18 @@ def wait_for_port(server, port):
     raise RuntimeError(f"{server.name} does not answer on port {port}:\n{server.output()}")
 
 
+def wait_until_idle(server, quiet_s=1.0, limit_s=180):
+    """Until it has used next to no processor time for a second: hashes are made, caches written."""
+    deadline = time.monotonic() + limit_s
+    before = server.group.cpu_ns()
+    while time.monotonic() < deadline:
+        time.sleep(quiet_s)
+        now = server.group.cpu_ns()
+        if now - before < quiet_s * 20_000_000:
+            return
+        before = now
+
+
 def fill_in(template, values):
     text = (pathlib.Path(__file__).parent / template).read_text(encoding="utf-8")
     for name, value in values.items():

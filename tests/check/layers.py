@@ -36,7 +36,13 @@ OWNERS = {
     "jansson.h": ("io/doc",),
     "microhttpd.h": ("server/metrics",),
     "seccomp.h": ("server/syscall_filter",),
-    "argp.h": ("server/restante", "server/main", "bench/run_options", "bench/populate_main"),
+    "argp.h": (
+        "server/restante",
+        "server/main",
+        "bench/run_options",
+        "bench/populate_main",
+        "bench/peers/independent",
+    ),
     "criterion/": ("tests/unit/",),
     "valgrind/": ("bench/instructions",),
 }

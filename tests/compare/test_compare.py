@@ -6,9 +6,11 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import xml.etree.ElementTree
 
@@ -18,7 +20,7 @@ from loadgen.program import Floor
 
 sys.path.append(str(settings.ROOT / "bench"))
 
-from peers import accounting, chart, mail, report  # noqa: E402
+from peers import accounting, chart, large, mail, report  # noqa: E402
 
 
 # Four children use a little processor time, end, and are waited for.
@@ -85,21 +87,109 @@ class Agreement(unittest.TestCase):
 
         workloads = {"login": workload([90, 110, 100]), "login-2": workload([95], "login")}
         rows = report.agreement_table(workloads)
-        self.assertEqual(rows[4], "| login | login-2 | restante | 100 | 95.0 | -5 % |")
+        row = "| login | login-2 | restante | 100 (90.0) | 95.0 (95.0) | -5 % |"
+        self.assertEqual(rows[6], row)
         self.assertEqual(report.agreement_table({"login": workload([1])}), [])
+
+    def test_neighbouring_runs_are_compared_where_there_are_as_many(self):
+        self.assertAlmostEqual(report.apart([100, 200, 400], [110, 210, 880]), 0.1)
+        self.assertAlmostEqual(report.apart([0, 200, 400], [110, 210, 880]), 0.05)
+        self.assertEqual(report.apart([0], [0]), 0)
+
+    def test_both_generators_are_run_in_turns_and_nothing_is_left_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            (path / "here").mkdir()
+            command = [settings.ROOT / "bench" / "agree", "--workloads=noop", "--connections=2"]
+            command += ["--rounds=1", "--seconds=0.2", f"--build={settings.BUILD}"]
+            command += [f"--dir={path / 'here'}", f"--report={path / 'agree.md'}"]
+            done = subprocess.run(
+                list(map(str, command)),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=settings.seconds(300),
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(os.listdir(path / "here"), [])
+            table = (path / "agree.md").read_text(encoding="utf-8")
+            self.assertIn("| noop, 2 | restante |", table)
+            self.assertIn("| noop, 2 | floor |", table)
+
+    def second(self, port, *more, text=None):
+        command = [settings.BUILD / "bench" / "bench-second", "--port", port, "--connections=3"]
+        return subprocess.run(
+            [*map(str, command), "--password=x", *more],
+            capture_output=True,
+            text=True,
+            check=False,
+            input=text,
+            timeout=settings.seconds(120),
+        )
 
     def test_the_second_generator_counts_what_it_did(self):
         with Floor() as floor:
             for name in ("login", "noop", "retr"):
-                done = subprocess.run(
-                    [sys.executable, "-B", settings.ROOT / "bench/peers/independent.py"]
-                    + ["--port", floor.address.split(":")[1], "--workload", name]
-                    + ["--connections", "3", "--password", "x", "--seconds", "0.5"],
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                )
+                more = ("--workload", name, "--seconds=0.3")
+                done = self.second(floor.address.split(":")[1], *more)
+                self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertGreater(json.loads(done.stdout)["operations"], 0, name)
+
+    def test_the_second_generator_keeps_its_sessions_from_slice_to_slice(self):
+        with Floor("--octets=64K") as floor:
+            done = self.second(
+                floor.address.split(":")[1], "--workload=retr", "--slices", text="50\n1\n50\n"
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            counts = [json.loads(line)["operations"] for line in done.stdout.splitlines()]
+            self.assertEqual(len(counts), 3)
+            self.assertGreater(counts[2], 0)
+
+    def test_the_second_generator_does_not_count_what_a_server_refuses(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def refuse():
+                for _ in range(3):
+                    with server.accept()[0] as client:
+                        client.sendall(b"-ERR not now\r\n")
+
+            thread = threading.Thread(target=refuse)
+            thread.start()
+            done = self.second(server.getsockname()[1], "--workload=login", "--seconds=1")
+            thread.join()
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("-ERR not now", done.stderr)
+
+
+class Large(unittest.TestCase):
+    def test_the_best_way_is_the_lowest_and_the_ratio_is_of_the_same_round(self):
+        us = {"copy": [30, 40, 50], "sendfile": [20, 30, 40], "restante": [24, 33, 80]}
+        best, median, lowest = large.ratios({"us": us}, ["copy", "sendfile"])
+        self.assertEqual((best, median, lowest), ("sendfile", 1.2, 1.2))
+
+    def test_large_messages_are_measured_in_turns_and_nothing_is_left_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            (path / "here").mkdir()
+            command = [settings.ROOT / "bench" / "large", "--octets=20000,70000", "--clients=2"]
+            command += ["--rounds=2", "--slice=20", f"--build={settings.BUILD}"]
+            command += [f"--dir={path / 'here'}", f"--report={path / 'large.md'}"]
+            done = subprocess.run(
+                list(map(str, command)),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=settings.seconds(300),
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(os.listdir(path / "here"), [])
+            rows = json.loads((path / "large.json").read_text(encoding="utf-8"))
+            self.assertEqual([row["octets"] for row in rows], [20000, 70000])
+            for row in rows:
+                self.assertEqual(list(row["us"]), ["copy", "sendfile", "splice", "restante"])
+                self.assertTrue(all(one > 0 for us in row["us"].values() for one in us), row)
+            table = (path / "large.md").read_text(encoding="utf-8")
+            self.assertIn("| 68 KB, 2 |", table)
 
 
 class Plot(unittest.TestCase):

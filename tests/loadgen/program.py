@@ -160,9 +160,10 @@ def check_page(text):
 class Floor:
     """`restante-bench floor` while it is needed."""
 
-    def __init__(self):
+    def __init__(self, *options):
+        command = [settings.BUILD / "restante-bench", "floor", "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [str(settings.BUILD / "restante-bench"), "floor", "--listen", "127.0.0.1:0"],
+            [*map(str, command), *options],
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=die_with_parent,

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -331,6 +332,35 @@ class AgainstTheFloor(unittest.TestCase):
         for workload in ("login", "noop", "retr", "poll"):
             one = self.load(workload, "--closed", "-c", 3)
             self.assertEqual(one["errors"], {}, workload)
+
+    def test_it_sends_a_large_message_in_every_way_there_is(self):
+        ways = [("plain", way) for way in ("copy", "sendfile", "splice")]
+        ways += [(settings.IO, way) for way in ("copy", "sendfile")]
+        for layer, way in ways:
+            with self.subTest(layer=layer, way=way):
+                with Floor("--octets=1M", "--io", layer, "--how", way) as floor:
+                    self.converse(floor)
+
+    def converse(self, floor):
+        """Commands ahead, cut anywhere; the replies are read only when the socket is full."""
+        host, port = floor.address.split(":")
+        body = (1 << 20) - 3
+        with socket.create_connection((host, int(port)), settings.seconds(60)) as client:
+            client.sendall(b"RETR 1\r\nRETR 1\r\nNO")
+            client.sendall(b"OP\r\nSTAT\r\nQUIT\r\n")
+            with client.makefile("rb") as replies:
+                self.assertEqual(replies.readline(), b"+OK floor ready\r\n")
+                for _ in range(2):
+                    self.assertEqual(replies.readline(), b"+OK %d octets\r\n" % body)
+                    message = replies.read(body + 3)
+                    self.assertEqual(message[-5:], b"\r\n.\r\n")
+                    self.assertEqual(set(message[:-5]), set(b"m\r\n"))
+                rest = b"+OK\r\n+OK 1 %d\r\n+OK bye\r\n" % body
+                self.assertEqual(replies.read(), rest)
+
+    def test_the_io_layer_cannot_splice_and_says_so(self):
+        done = bench("floor", "--io", "epoll", "--how", "splice", code=2)
+        self.assertIn("--io plain", done.stderr)
 
     def test_more_than_the_generator_can_do_is_refused(self):
         options = "-w noop --rate 3000000 -c 2 --warmup 0 --drain 0.1 --fail-if p99>100s"

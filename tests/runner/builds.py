@@ -19,7 +19,7 @@ KINDS = {
     # What a user gets, assertions included.
     "plain": (
         PLAIN,
-        PROGRAMS + ["restante-bench", "test-programs"],
+        PROGRAMS + ["restante-bench", "bench/bench-second", "test-programs"],
         {},
     ),
     # The unit tests of that build, in its folder.
