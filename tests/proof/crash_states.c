@@ -92,7 +92,7 @@ static void record(const struct run *run, const struct store_config *config, str
             load_storm(&load, 6);
         }
         if (i == ambush_at) {
-            ambush_play(&load, run->number); /* so that a few runs play each */
+            ambush_play(&load, run->number + 1); /* a few runs play each */
         }
         if (chance_percent(&load.chance, 15)) {
             roll_step(roll, &load.chance);
