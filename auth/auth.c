@@ -143,7 +143,13 @@ static enum status open_parts(struct auth *auth, const struct auth_config *confi
         account_db_watch(auth->accounts, on_change, auth); /* masters, also when it is not asked */
     }
     auth->passdb->ops->watch(auth->passdb, on_change, auth);
-    return config->oauth != NULL ? oauth_create(config->oauth, &auth->oauth, out_error) : STATUS_OK;
+    if (config->oauth == NULL) {
+        return STATUS_OK;
+    }
+    struct oauth_config oauth = *config->oauth;
+    oauth.on_notice = config->on_notice;
+    oauth.owner = config->owner;
+    return oauth_create(&oauth, &auth->oauth, out_error);
 }
 
 enum status auth_open(const struct auth_config *config, struct auth **out_auth,

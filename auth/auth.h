@@ -96,7 +96,8 @@ struct auth_config {
     bool exempt_loopback;             /* the demo: no failure delays for loopback peers */
     const struct oauth_config *oauth; /* auth/oauth.h; NULL: no OAuth mechanisms */
     /* Told what an operator should know: a database that goes down or comes back, a line of a
-     * passwd-file that cannot be used. Any thread; to be logged. NULL: nobody listens. */
+     * passwd-file that cannot be used, an issuer's keys that cannot be read. Any thread; to be
+     * logged. NULL: nobody listens. */
     void (*on_notice)(void *owner, const struct auth_notice *notice);
     void *owner;
 };

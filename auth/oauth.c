@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/oauth.h"
 
+#include "auth/auth.h"
 #include "auth/auth_limits.h"
 #include "auth/fetch.h"
 #include "auth/jwt.h"
@@ -26,6 +27,9 @@ struct oauth {
     char *jwks_file, *jwks_url, *ca_file, *issuer, *audience, *scope, *user_claim;
     char *refusal, *xoauth2_refusal;
     uint32_t refresh_s, leeway_s;
+    void (*on_notice)(void *owner, const struct auth_notice *notice);
+    void *owner;
+    bool is_down; /* the last reading failed; of the thread that reads */
 
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t changed;
@@ -160,6 +164,25 @@ static enum status refresh(struct oauth *oauth, struct error *out_error)
     return status;
 }
 
+/* Only changes are told: an issuer that is down is asked every few seconds. */
+static void tell(struct oauth *oauth, const struct error *error)
+{
+    bool is_down = error->status != STATUS_OK;
+    const char *why = error->errno_value != 0 ? strerrordesc_np(error->errno_value) : NULL;
+    char text[sizeof error->path + sizeof error->text + 64];
+    if (is_down == oauth->is_down || oauth->on_notice == NULL) {
+        return;
+    }
+    oauth->is_down = is_down;
+    (void)snprintf(text, sizeof text, "%s: %s%s%s", error->path,
+                   is_down ? error->text : "the keys can be read again", why != NULL ? ": " : "",
+                   why != NULL ? why : "");
+    oauth->on_notice(oauth->owner, &(struct auth_notice){.is_trouble = is_down,
+                                                         .event = is_down ? "jwks_down" : "jwks_up",
+                                                         .database = "oauth",
+                                                         .text = text});
+}
+
 /* When the keys are to be read again; the lock is held. */
 static int64_t next_s(const struct oauth *oauth)
 {
@@ -182,7 +205,11 @@ static void *run(void *owner)
         }
         oauth->is_wanted = false;
         unlock(oauth);
-        (void)refresh(oauth, NULL); /* counted; the old keys stay, and it is tried again */
+        struct error error = {0};
+        if (refresh(oauth, &error) == STATUS_OK) {
+            name_source(oauth, &error);
+        }
+        tell(oauth, &error); /* the old keys stay, and it is tried again */
         lock(oauth);
     }
     unlock(oauth);
@@ -352,6 +379,8 @@ static bool copy_config(struct oauth *oauth, const struct oauth_config *config)
     const char *claim = is_given(config->user_claim) ? config->user_claim : "email";
     oauth->refresh_s = config->refresh_s != 0 ? config->refresh_s : OAUTH_REFRESH_S;
     oauth->leeway_s = config->leeway_s != 0 ? config->leeway_s : OAUTH_LEEWAY_S;
+    oauth->on_notice = config->on_notice;
+    oauth->owner = config->owner;
     oauth->refusal = write_refusal(config, false);
     oauth->xoauth2_refusal = write_refusal(config, true);
     return copy(config->jwks_file, &oauth->jwks_file) && copy(config->jwks_url, &oauth->jwks_url) &&

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct auth_notice; /* auth/auth.h */
+
 /* Texts are copied; NULL or "" leaves a check out. */
 struct oauth_config {
     const char *jwks_file;            /* a JWK set (RFC 7517 section 5); either this or ... */
@@ -28,6 +30,10 @@ struct oauth_config {
     const char *openid_configuration; /* address told to clients whose token is refused */
     uint32_t refresh_s; /* seconds between two readings of the keys; 0: OAUTH_REFRESH_S */
     uint32_t leeway_s;  /* seconds that clocks may differ by; 0: OAUTH_LEEWAY_S */
+    /* Told when the keys cannot be read again ("jwks_down") and when they can be ("jwks_up"), on
+     * oauth's thread; to be logged. NULL: nobody listens. */
+    void (*on_notice)(void *owner, const struct auth_notice *notice);
+    void *owner;
 };
 
 struct oauth;

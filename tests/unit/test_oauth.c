@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth/oauth.h"
 
+#include "auth/auth.h"
 #include "auth/auth_limits.h"
 #include "tests/unit/auth_stage.h"
 #include "tests/unit/jwt_maker.h"
@@ -221,6 +222,50 @@ Test(oauth, fetches_keys_in_the_background)
     cr_expect_eq(check("{" ALL ",\"exp\":%lld}", 60, user), STATUS_OK);
     (void)close(issuer.listener);
     free(set);
+}
+
+static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
+static char told[512]; /* event and text, one line each */
+
+static void on_notice(void *owner, const struct auth_notice *notice)
+{
+    size_t length = strlen(told);
+    pthread_mutex_lock(&told_lock);
+    (void)snprintf(told + length, sizeof told - length, "%s%s %s\n",
+                   notice->is_trouble ? "trouble: " : "", notice->event, notice->text);
+    pthread_mutex_unlock(&told_lock);
+    cr_expect_eq(owner, (void *)folder);
+}
+
+static void wait_told(const char *event)
+{
+    for (bool found = false; !found; (void)sched_yield()) {
+        pthread_mutex_lock(&told_lock);
+        found = strstr(told, event) != NULL;
+        pthread_mutex_unlock(&told_lock);
+    }
+}
+
+Test(oauth, tells_once_that_keys_cannot_be_read_and_once_that_they_can)
+{
+    char expected[512], user[64];
+    cr_assert_eq(
+        create((struct oauth_config){.refresh_s = 1, .on_notice = on_notice, .owner = folder}),
+        STATUS_OK);
+    (void)remove(path);
+    wait_told("jwks_down");
+    uint64_t before = readings();
+    while (readings() == before) {
+        (void)sched_yield(); /* one more that is not told */
+    }
+    cr_expect_eq(check("{" ALL ",\"exp\":%lld}", 60, user), STATUS_OK, "the old keys stay");
+    write_set(&key, 1);
+    wait_told("jwks_up");
+    (void)snprintf(expected, sizeof expected,
+                   "trouble: jwks_down %s: reading the keys of the token issuer: "
+                   "No such file or directory\njwks_up %s: the keys can be read again\n",
+                   path, path);
+    cr_expect_str_eq(told, expected);
 }
 
 Test(oauth, gives_a_fetch_up_when_it_is_to_end)
