@@ -199,9 +199,11 @@ static enum status list_unretired(struct recover *recover, struct recovery *reco
         }
     }
     uint32_t reached = recover->salvage != NULL ? recover->salvage->state.position.segment : 0;
-    if (status == STATUS_OK && reached != 0 && log_map_find(map, reached) == NULL &&
-        !is_retired(recover, reached) && !idset_has(&recover->salvage->missing, reached)) {
-        /* The newest one: no manifest lists it, but the index has been there. */
+    if (status == STATUS_OK && reached > (newest != NULL ? newest->id : 0) &&
+        log_map_find(map, reached) == NULL && !is_retired(recover, reached) &&
+        !idset_has(&recover->salvage->missing, reached)) {
+        /* The newest one: no manifest lists it, but the index has been there. (One older than the
+         * newest manifest, which does not list it, has been retired: the index is an old one.) */
         report_missing(recover->volume, reached);
         recovery->quarantined++;
         status = idset_add(&recover->salvage->missing, reached);
