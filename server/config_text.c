@@ -92,8 +92,9 @@ char *config_text_demo(const char *directory)
                                  "auth_plaintext = always auth_scram = true }\n"
                                  "listener pop3s { protocol = pop3 address = '127.0.0.1:2995' "
                                  "tls = implicit auth_scram = true optional = true }\n"
-                                 "listener lmtp { address = '127.0.0.1:2024' }\n"
-                                 "listener metrics { address = '127.0.0.1:9110' }\n";
+                                 "listener lmtp { address = '127.0.0.1:2024' optional = true }\n"
+                                 "listener metrics { address = '127.0.0.1:9110' "
+                                 "optional = true }\n";
     char *text = NULL;
     return asprintf(&text, format, directory, directory, directory, directory) < 0 ? NULL : text;
 }

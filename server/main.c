@@ -167,15 +167,18 @@ static void print_demo(const struct daemon *daemon, const struct config *config,
            DEMO_PASSWORD, pop3, DEMO_PASSWORD, pop3);
     if (config->tls.certificates.count > 0) {
         const char *certificate = config->tls.certificates.items[0];
-        printf("The same over TLS, at once (%s) or by STLS; the certificate is signed by itself:\n"
-               "  curl -u demo1:%s --cacert %s pop3s://%s/1\n"
+        printf("The same over TLS, by STLS or at once; the certificate is signed by itself:\n"
                "  curl -u demo1:%s --cacert %s --ssl-reqd pop3://%s/1\n",
-               pop3s, DEMO_PASSWORD, certificate, pop3s, DEMO_PASSWORD, certificate, pop3);
+               DEMO_PASSWORD, certificate, pop3);
+        if (pop3s[0] != '\0') {
+            printf("  curl -u demo1:%s --cacert %s pop3s://%s/1\n", DEMO_PASSWORD, certificate,
+                   pop3s);
+        }
     }
-    printf("Deliver one, by the administrator's command or by LMTP (%s):\n"
+    printf("Deliver one, by the administrator's command or by LMTP:\n"
            "  printf 'Subject: hello\\n\\nfrom the shell\\n' | %s --socket %s deliver demo1\n",
-           lmtp, command, config->admin_socket);
-    if (strncmp(lmtp, "unix:", 5) != 0) {
+           command, config->admin_socket);
+    if (lmtp[0] != '\0' && strncmp(lmtp, "unix:", 5) != 0) {
         printf("  swaks --protocol LMTP --server %s --from me@localhost --to demo1@localhost\n",
                lmtp);
     }

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -48,6 +49,32 @@ class Quickstart(unittest.TestCase):
             self.assertEqual(process.returncode, 0, errors)
             self.assertEqual(lines[-1:], ["restante: ready"], errors)
             self.assertTrue(any(line.strip().startswith("curl ") for line in lines))
+
+    @unittest.skipIf(settings.SANITIZED or settings.IO == "epoll", "one run is enough")
+    def test_the_demo_does_without_what_others_listen_on_but_for_pop3(self):
+        with tempfile.TemporaryDirectory(prefix="restante-quickstart-") as folder:
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                taken = f"127.0.0.1:{other.getsockname()[1]}"
+                command = [settings.BUILD / "restanted", "--demo", "--dir", f"{folder}/demo"]
+                for name in ("pop3s", "lmtp", "metrics"):
+                    command += ["-o", f"listener.{name}.address={taken}"]
+                for address, code in (("127.0.0.1:0", 0), (taken, 1)):
+                    process = subprocess.Popen(
+                        [*command, "-o", f"listener.pop3.address={address}"],
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                    )
+                    lines = []
+                    for line in process.stdout:
+                        lines.append(line)
+                        if line == "restante: ready\n":
+                            process.send_signal(signal.SIGTERM)
+                    _, errors = process.communicate(timeout=settings.seconds(60))
+                    self.assertIn(f"{taken} is in use", errors)
+                    self.assertEqual(process.returncode != 0, code != 0, errors)
+                    self.assertEqual("restante: ready\n" in lines, code == 0, errors)
+                    self.assertNotIn(taken, "".join(lines))
 
 
 class Packages(unittest.TestCase):
