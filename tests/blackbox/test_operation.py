@@ -200,7 +200,8 @@ class Life(ServerCase):
         self.assertNotIn(b"+OK", client.rest())
         lmtp.rest()
 
-    def test_sigterm_lets_a_download_end(self):
+    def stopped_while_downloading(self):
+        """A server told to end, a client that has begun a RETR, what that should get."""
         server = self.started()
         user = server.new_user()
         message = b"Subject: big\r\n\r\n" + b"".join(b"%077d\r\n" % n for n in range(50_000))
@@ -210,20 +211,16 @@ class Life(ServerCase):
         client.send(b"RETR 1\r\n")
         self.assertTrue(client.line().startswith(b"+OK"))
         server.process.send_signal(signal.SIGTERM)
+        return server, client, message
+
+    def test_sigterm_lets_a_download_end(self):
+        server, client, message = self.stopped_while_downloading()
         check_stored(unstuff(client.block()), message)
         client.close()
         server.wait_end()
 
     def test_sigterm_refuses_newcomers_at_once_instead_of_leaving_them_waiting(self):
-        server = self.started()
-        user = server.new_user()
-        message = b"Subject: big\r\n\r\n" + b"".join(b"%077d\r\n" % n for n in range(50_000))
-        with Lmtp(server.address("lmtp")) as lmtp:
-            lmtp.deliver(user, message)
-        client = Pop3(server.address("pop3"), user, receive_buffer=16384)
-        client.send(b"RETR 1\r\n")
-        self.assertTrue(client.line().startswith(b"+OK"))
-        server.process.send_signal(signal.SIGTERM)
+        server, client, message = self.stopped_while_downloading()
         for name in ("pop3", "lmtp"):
             until(lambda name=name: self.refused(server.address(name)), "a connection is refused")
         check_stored(unstuff(client.block()), message)  # meanwhile it served who was there

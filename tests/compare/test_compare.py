@@ -39,6 +39,22 @@ input()
 """
 
 
+def run_short(test, name, path, options):
+    """bench/NAME with its report in `path`; it leaves nothing behind."""
+    here = path / "here"
+    here.mkdir()
+    command = [settings.ROOT / "bench" / name, *options, f"--build={settings.BUILD}"]
+    done = subprocess.run(
+        [*command, f"--dir={here}", f"--report={path / name}.md"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=settings.seconds(300),
+    )
+    test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    test.assertEqual(os.listdir(here), [])
+
+
 class Parts(unittest.TestCase):
     def test_a_message_has_exactly_the_octets_asked_for_and_short_lines(self):
         for octets in (300, 4095, 4096, 4097, 65536):
@@ -99,19 +115,8 @@ class Agreement(unittest.TestCase):
     def test_both_generators_are_run_in_turns_and_nothing_is_left_behind(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder)
-            (path / "here").mkdir()
-            command = [settings.ROOT / "bench" / "agree", "--workloads=noop", "--connections=2"]
-            command += ["--rounds=1", "--seconds=0.2", f"--build={settings.BUILD}"]
-            command += [f"--dir={path / 'here'}", f"--report={path / 'agree.md'}"]
-            done = subprocess.run(
-                list(map(str, command)),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=settings.seconds(300),
-            )
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            self.assertEqual(os.listdir(path / "here"), [])
+            options = ["--workloads=noop", "--connections=2", "--rounds=1", "--seconds=0.2"]
+            run_short(self, "agree", path, options)
             table = (path / "agree.md").read_text(encoding="utf-8")
             self.assertIn("| noop, 2 | restante |", table)
             self.assertIn("| noop, 2 | floor |", table)
@@ -170,19 +175,8 @@ class Large(unittest.TestCase):
     def test_large_messages_are_measured_in_turns_and_nothing_is_left_behind(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder)
-            (path / "here").mkdir()
-            command = [settings.ROOT / "bench" / "large", "--octets=20000,70000", "--clients=2"]
-            command += ["--rounds=2", "--slice=20", f"--build={settings.BUILD}"]
-            command += [f"--dir={path / 'here'}", f"--report={path / 'large.md'}"]
-            done = subprocess.run(
-                list(map(str, command)),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=settings.seconds(300),
-            )
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            self.assertEqual(os.listdir(path / "here"), [])
+            options = ["--octets=20000,70000", "--clients=2", "--rounds=2", "--slice=20"]
+            run_short(self, "large", path, options)
             rows = json.loads((path / "large.json").read_text(encoding="utf-8"))
             self.assertEqual([row["octets"] for row in rows], [20000, 70000])
             for row in rows:
