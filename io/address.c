@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/address.h"
 
+#include "io/digits.h"
+
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -159,11 +161,23 @@ static void v6_host_text(const struct address *address, char *out_text, size_t c
     (void)snprintf(out_text, capacity, "%s%s%s", host, zoned ? "%" : "", zoned ? zone : "");
 }
 
+/* By hand: every session's log lines have it, and inet_ntop(3) uses printf(3). */
+static void v4_host_text(const struct address *address, char out_text[ADDRESS_TEXT_MAX])
+{
+    uint32_t host = ntohl(v4_of(address)->sin_addr.s_addr);
+    size_t length = 0;
+    for (unsigned shift = 32; shift > 0;) {
+        shift -= 8;
+        length += digits_decimal(out_text + length, host >> shift & 255);
+        out_text[length++] = shift > 0 ? '.' : '\0';
+    }
+}
+
 void address_host_text(const struct address *address, char out_text[ADDRESS_TEXT_MAX])
 {
     switch (family_of(address)) {
     case AF_INET:
-        (void)inet_ntop(AF_INET, &v4_of(address)->sin_addr, out_text, ADDRESS_TEXT_MAX);
+        v4_host_text(address, out_text);
         break;
     case AF_INET6:
         v6_host_text(address, out_text, ADDRESS_TEXT_MAX);

@@ -16,6 +16,7 @@
 /* log */
 #define LOG_QUEUE_OCTETS (1024 * 1024) /* octets queued before lines are dropped: ~5,000 lines */
 #define LOG_WRITE_OCTETS (64 * 1024)   /* octets of one write by the log thread */
+#define LOG_REST_MS      10            /* between its writes: 100 a second, and nobody notices */
 
 /* loop */
 #define LOOP_SQ_ENTRIES             256   /* submissions gathered before a forced submit */

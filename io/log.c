@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/log.h"
 
+#include "io/digits.h"
 #include "io/io_limits.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,7 +20,17 @@
  * Writers copy their finished line into a ring of octets under a mutex held for that copy only; the
  * log thread takes out whole stretches under the same mutex and writes them with it released. The
  * mutex is therefore never held across a system call that can wait.
+ *
+ * Waking the thread and its write cost more than the line itself, so after a write it rests: what
+ * comes meanwhile is written together, and whoever logs wakes nobody. What is worth a warning is
+ * not put off, nor is a ring that fills up.
  */
+enum log_thread_state {
+    LOG_THREAD_BUSY, /* will look at the ring before it waits */
+    LOG_THREAD_IDLE, /* waits for a line */
+    LOG_THREAD_RESTS /* waits for LOG_REST_MS to pass */
+};
+
 static struct {
     pthread_mutex_t mutex;
     pthread_cond_t filled;
@@ -29,6 +39,7 @@ static struct {
     size_t head, length;
     uint64_t dropped;          /* since start */
     uint64_t dropped_reported; /* of these, how many a line has told of */
+    enum log_thread_state state;
     bool stopping;
     atomic_bool running;
     atomic_int fd;
@@ -76,21 +87,56 @@ static size_t ring_take(char *out_data, size_t capacity)
     return length;
 }
 
+/* Both waits are called with the mutex held. */
+static void wait_for_line(void)
+{
+    queue.state = LOG_THREAD_IDLE;
+    while (queue.length == 0 && !queue.stopping) {
+        (void)pthread_cond_wait(&queue.filled, &queue.mutex);
+    }
+    queue.state = LOG_THREAD_BUSY;
+}
+
+static void rest(void)
+{
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end); /* cannot fail with this clock */
+    end.tv_nsec += LOG_REST_MS * 1000000;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    queue.state = LOG_THREAD_RESTS;
+    while (queue.state == LOG_THREAD_RESTS && !queue.stopping &&
+           pthread_cond_clockwait(&queue.filled, &queue.mutex, CLOCK_MONOTONIC, &end) == 0) {
+    }
+    queue.state = LOG_THREAD_BUSY;
+}
+
+/* With the mutex held, after a line has been put into the ring. */
+static void wake_for(enum log_level level)
+{
+    bool urgent = level <= LOG_LEVEL_WARNING || queue.length > LOG_QUEUE_OCTETS / 2;
+    if (queue.state == LOG_THREAD_IDLE || (queue.state == LOG_THREAD_RESTS && urgent)) {
+        queue.state = LOG_THREAD_BUSY; /* or soon: it has been told */
+        (void)pthread_cond_signal(&queue.filled);
+    }
+}
+
 static void *log_thread(void *argument)
 {
     char *batch = argument; /* LOG_WRITE_OCTETS */
     (void)pthread_mutex_lock(&queue.mutex);
     for (;;) {
-        while (queue.length == 0 && !queue.stopping) {
-            (void)pthread_cond_wait(&queue.filled, &queue.mutex);
-        }
+        wait_for_line();
         if (queue.length == 0) {
             break;
         }
-        size_t length = ring_take(batch, LOG_WRITE_OCTETS);
-        (void)pthread_mutex_unlock(&queue.mutex);
-        write_whole(atomic_load(&queue.fd), batch, length);
-        (void)pthread_mutex_lock(&queue.mutex);
+        while (queue.length > 0) {
+            size_t length = ring_take(batch, LOG_WRITE_OCTETS);
+            (void)pthread_mutex_unlock(&queue.mutex);
+            write_whole(atomic_load(&queue.fd), batch, length);
+            (void)pthread_mutex_lock(&queue.mutex);
+        }
+        rest();
     }
     (void)pthread_mutex_unlock(&queue.mutex);
     free(batch);
@@ -111,6 +157,7 @@ enum status log_start(int fd, enum log_level level)
     queue.ring = ring;
     queue.head = queue.length = 0;
     queue.dropped = queue.dropped_reported = 0;
+    queue.state = LOG_THREAD_BUSY;
     queue.stopping = false;
     /* Signals are for the program's own threads, and a log that nobody reads any more must not end
      * the program by SIGPIPE. */
@@ -136,8 +183,8 @@ void log_stop(void)
     if (!atomic_load(&queue.running)) {
         return;
     }
-    report_dropped();
     (void)pthread_mutex_lock(&queue.mutex);
+    report_dropped();
     queue.stopping = true;
     (void)pthread_cond_signal(&queue.filled);
     (void)pthread_mutex_unlock(&queue.mutex);
@@ -190,11 +237,25 @@ static void append_time(struct log_line *line)
     int year, month, day;
     civil_date(seconds / 86400, &year, &month, &day);
     int in_day = (int)(seconds % 86400);
-    char text[64];
-    int length =
-        snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ", year, month, day,
-                 in_day / 3600, in_day / 60 % 60, in_day % 60, (int)(now.tv_nsec / 1000000));
-    (void)append(line, text, (size_t)length); /* an empty line has room */
+    const struct {
+        int number;
+        unsigned width;
+        char behind;
+    } parts[] = {{year, 4, '-'},
+                 {month, 2, '-'},
+                 {day, 2, 'T'},
+                 {in_day / 3600, 2, ':'},
+                 {in_day / 60 % 60, 2, ':'},
+                 {in_day % 60, 2, '.'},
+                 {(int)(now.tv_nsec / 1000000), 3, 'Z'}};
+    char text[32];
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        length += digits_padded(text + length, (uint64_t)parts[i].number, parts[i].width);
+        text[length++] = parts[i].behind;
+    }
+    text[length++] = ' ';
+    (void)append(line, text, length); /* an empty line has room */
 }
 
 void log_begin(struct log_line *line, enum log_level level, const char *event)
@@ -225,14 +286,44 @@ static bool append_key(struct log_line *line, const char *key)
     return true;
 }
 
+static bool is_plain(uint8_t octet)
+{
+    return octet >= 0x20 && octet < 0x7f && octet != '"' && octet != '\\';
+}
+
+/* Octets of `value` that need no escape. */
+static size_t plain_run(const uint8_t *value, size_t length)
+{
+    size_t run = 0;
+    while (run < length && is_plain(value[run])) {
+        run++;
+    }
+    return run;
+}
+
 static bool append_escaped(struct log_line *line, uint8_t octet)
 {
-    static const char digits[] = "0123456789abcdef";
-    if (octet >= 0x20 && octet < 0x7f && octet != '"' && octet != '\\') {
-        return append(line, (const char *)&octet, 1);
-    }
-    char escaped[4] = {'\\', 'x', digits[octet >> 4], digits[octet & 15]};
+    char escaped[2 + 2] = "\\x";
+    const char *digits = "0123456789abcdef";
+    escaped[2] = digits[octet >> 4];
+    escaped[3] = digits[octet & 15];
     return append(line, escaped, sizeof escaped);
+}
+
+/* As much of it as fits. */
+static void append_value(struct log_line *line, const uint8_t *value, size_t length)
+{
+    while (length > 0) {
+        size_t run = plain_run(value, length);
+        size_t room = LOG_LINE_MAX - 1 - line->length;
+        if (!append(line, (const char *)value, run < room ? run : room) || run > room ||
+            (run < length && !append_escaped(line, value[run]))) {
+            return; /* a full line simply ends here */
+        }
+        run += run < length ? 1 : 0;
+        value += run;
+        length -= run;
+    }
 }
 
 void log_octets(struct log_line *line, const char *key, const void *value, size_t length)
@@ -248,11 +339,7 @@ void log_octets(struct log_line *line, const char *key, const void *value, size_
     if (quoted && !append(line, "\"", 1)) {
         return;
     }
-    for (size_t i = 0; i < length; i++) {
-        if (!append_escaped(line, octets[i])) {
-            break;
-        }
-    }
+    append_value(line, octets, length);
     if (quoted) {
         (void)append(line, "\"", 1); /* a full line simply ends here */
     }
@@ -265,36 +352,47 @@ void log_text(struct log_line *line, const char *key, const char *value)
     }
 }
 
-__attribute__((format(printf, 3, 4))) static void
-append_format(struct log_line *line, const char *key, const char *format, ...)
+static size_t put_sign(char *out, int64_t value)
 {
-    char text[32];
-    if (!append_key(line, key)) {
-        return;
+    *out = '-';
+    return value < 0 ? 1 : 0;
+}
+
+static uint64_t magnitude(int64_t value)
+{
+    return value < 0 ? -(uint64_t)value : (uint64_t)value;
+}
+
+static void append_field(struct log_line *line, const char *key, const char *text, size_t length)
+{
+    if (append_key(line, key)) {
+        (void)append(line, text, length); /* a full line simply ends here */
     }
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    (void)append(line, text, (size_t)length); /* a full line simply ends here */
 }
 
 void log_number(struct log_line *line, const char *key, int64_t value)
 {
-    append_format(line, key, "%lld", (long long)value);
+    char text[1 + DIGITS_DECIMAL_MAX];
+    size_t length = put_sign(text, value);
+    length += digits_decimal(text + length, magnitude(value));
+    append_field(line, key, text, length);
 }
 
 void log_hex(struct log_line *line, const char *key, uint64_t value)
 {
-    append_format(line, key, "%016llx", (unsigned long long)value);
+    char text[DIGITS_HEX_MAX];
+    append_field(line, key, text, digits_hex(text, value));
 }
 
 void log_seconds(struct log_line *line, const char *key, int64_t milliseconds)
 {
-    bool negative = milliseconds < 0;
-    uint64_t size = negative ? -(uint64_t)milliseconds : (uint64_t)milliseconds;
-    append_format(line, key, "%s%llu.%03u", negative ? "-" : "", (unsigned long long)(size / 1000),
-                  (unsigned)(size % 1000));
+    char text[1 + DIGITS_DECIMAL_MAX + 4];
+    uint64_t size = magnitude(milliseconds);
+    size_t length = put_sign(text, milliseconds);
+    length += digits_decimal(text + length, size / 1000);
+    text[length++] = '.';
+    length += digits_padded(text + length, size, 3);
+    append_field(line, key, text, length);
 }
 
 void log_error(struct log_line *line, const struct error *error)
@@ -314,37 +412,30 @@ void log_error(struct log_line *line, const struct error *error)
     }
 }
 
-/* Queues `text`, or counts it as dropped. */
-static void enqueue(const char *text, size_t length)
+/* With the mutex held: queues `line`, or counts it as dropped. */
+static void enqueue(const struct log_line *line)
 {
-    (void)pthread_mutex_lock(&queue.mutex);
-    if (length > LOG_QUEUE_OCTETS - queue.length) {
+    if (line->length > LOG_QUEUE_OCTETS - queue.length) {
         queue.dropped++;
     } else {
-        bool was_empty = queue.length == 0;
-        ring_put(text, length);
-        if (was_empty) {
-            (void)pthread_cond_signal(&queue.filled);
-        }
+        ring_put(line->text, line->length);
+        wake_for(line->level);
     }
-    (void)pthread_mutex_unlock(&queue.mutex);
 }
 
-/* A line about the lines that were lost, as soon as there is room for it again. */
+/* With the mutex held: a line about the lines that were lost, as soon as there is room again. */
 static void report_dropped(void)
 {
-    (void)pthread_mutex_lock(&queue.mutex);
-    bool room = LOG_QUEUE_OCTETS - queue.length >= 2 * LOG_LINE_MAX;
-    uint64_t count = room ? queue.dropped - queue.dropped_reported : 0;
-    queue.dropped_reported += count;
-    (void)pthread_mutex_unlock(&queue.mutex);
-    if (count > 0) {
-        struct log_line line;
-        log_begin(&line, LOG_LEVEL_ERROR, "log_dropped");
-        log_number(&line, "lines", (int64_t)count);
-        line.text[line.length++] = '\n';
-        enqueue(line.text, line.length);
+    struct log_line line;
+    if (queue.dropped == queue.dropped_reported ||
+        LOG_QUEUE_OCTETS - queue.length < 2 * LOG_LINE_MAX) {
+        return;
     }
+    log_begin(&line, LOG_LEVEL_ERROR, "log_dropped");
+    log_number(&line, "lines", (int64_t)(queue.dropped - queue.dropped_reported));
+    line.text[line.length++] = '\n';
+    queue.dropped_reported = queue.dropped;
+    enqueue(&line);
 }
 
 void log_end(struct log_line *line)
@@ -356,8 +447,10 @@ void log_end(struct log_line *line)
     if (!atomic_load(&queue.running)) {
         write_whole(atomic_load(&queue.fd), line->text, line->length);
     } else {
+        (void)pthread_mutex_lock(&queue.mutex);
         report_dropped();
-        enqueue(line->text, line->length);
+        enqueue(line);
+        (void)pthread_mutex_unlock(&queue.mutex);
     }
     line->length = 0;
 }

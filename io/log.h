@@ -3,7 +3,8 @@
  * The log: one line an event, `time level event key=value ...`, in UTC with milliseconds, to
  * standard error. Lines are put together on the caller's stack and handed to a log thread through a
  * bounded queue, so that no worker ever waits for a terminal, a pipe or a disk. When the queue is
- * full lines are dropped and counted; the next line that fits says how many.
+ * full lines are dropped and counted; the next line that fits says how many. A line is written at
+ * once; those that follow within 10 ms are written together, unless one is a warning or an error.
  *
  * Values are escaped: octets below 0x20, 0x7f and above, quotes and backslash become \xNN; a value
  * with a space is quoted; a value is cut at LOG_VALUE_MAX octets. A client cannot forge a line.

@@ -5,6 +5,7 @@
  */
 #include "server/pop3.h"
 
+#include "io/digits.h"
 #include "server/config.h"
 #include "server/reply.h"
 
@@ -206,11 +207,11 @@ static void enter_transaction(struct pop3_session *pop3, struct view *view)
     }
     session->bad_commands = 0;
     pop3_set_state(pop3, POP3_TRANSACTION);
-    char line[64 + 2 * REPLY_NUMBER_MAX];
+    char line[64 + 2 * DIGITS_DECIMAL_MAX];
     size_t length = reply_text(line, "+OK ");
-    length += reply_number(line + length, pop3->message_count);
+    length += digits_decimal(line + length, pop3->message_count);
     length += reply_text(line + length, " messages (");
-    length += reply_number(line + length, pop3->message_octets);
+    length += digits_decimal(line + length, pop3->message_octets);
     length += reply_text(line + length, " octets)\r\n");
     reply_octets(session, line, length);
 }

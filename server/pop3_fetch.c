@@ -10,6 +10,7 @@
  */
 #include "server/pop3.h"
 
+#include "io/digits.h"
 #include "server/reply.h"
 #include "server/server_limits.h"
 
@@ -25,7 +26,7 @@ static size_t render_head(const struct pop3_session *pop3, char out[HEAD_MAX], u
         return reply_text(out, "+OK top of message follows\r\n");
     }
     size_t length = reply_text(out, "+OK ");
-    length += reply_number(out + length, octets);
+    length += digits_decimal(out + length, octets);
     return length + reply_text(out + length, " octets\r\n");
 }
 

@@ -5,6 +5,7 @@
  */
 #include "server/pop3.h"
 
+#include "io/digits.h"
 #include "server/reply.h"
 #include "server/server_limits.h"
 
@@ -14,7 +15,7 @@
 #define MARK_BITS 64
 
 /* Octets of one listing line at most: number, space, size or unique-id, CRLF. */
-#define SIZES_LINE_MAX    (10 + 1 + REPLY_NUMBER_MAX + 2)
+#define SIZES_LINE_MAX    (10 + 1 + DIGITS_DECIMAL_MAX + 2)
 #define UIDLS_LINE_MAX    (10 + 1 + STORAGE_UIDL_LENGTH_MAX + 2)
 #define LINE_MAX_OF(kind) ((kind) == POP3_LISTING_SIZES ? SIZES_LINE_MAX : UIDLS_LINE_MAX)
 #define TERMINATOR_LENGTH 3  /* octets of "." CRLF */
@@ -81,9 +82,9 @@ static size_t render_pair(char *out, const char *lead, uint64_t first, const cha
                           uint64_t second, const char *tail)
 {
     size_t length = reply_text(out, lead);
-    length += reply_number(out + length, first);
+    length += digits_decimal(out + length, first);
     length += reply_text(out + length, between);
-    length += reply_number(out + length, second);
+    length += digits_decimal(out + length, second);
     return length + reply_text(out + length, tail);
 }
 
@@ -128,10 +129,10 @@ enum verdict pop3_rset(struct session *session, const struct command_line *line)
 static size_t render_line(const struct pop3_session *pop3, enum pop3_listing_kind kind,
                           uint32_t index, char *out)
 {
-    size_t length = reply_number(out, (uint64_t)index + 1);
+    size_t length = digits_decimal(out, (uint64_t)index + 1);
     out[length++] = ' ';
     if (kind == POP3_LISTING_SIZES) {
-        length += reply_number(out + length, store_view_size(pop3->view, index));
+        length += digits_decimal(out + length, store_view_size(pop3->view, index));
     } else {
         length += store_view_uidl(pop3->view, index, out + length);
     }

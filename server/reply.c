@@ -44,18 +44,6 @@ void reply_format(struct session *session, const char *format, ...)
     reply_octets(session, line, length + 2);
 }
 
-size_t reply_number(char *out, uint64_t number)
-{
-    char digits[REPLY_NUMBER_MAX];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    memcpy(out, digits + at, sizeof digits - at);
-    return sizeof digits - at;
-}
-
 size_t reply_text(char *out, const char *text)
 {
     size_t length = strlen(text);

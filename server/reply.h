@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Replies: lines into a session's output. Nothing here fails for the caller: when memory is short
- * the connection is being aborted already. The hot replies (constant text, numbers) avoid printf.
+ * the connection is being aborted already. The hot replies (constant text, and numbers by io/digits) avoid printf.
  *
  * A line that begins with "-", "4" or "5" is an error in every protocol spoken here; it marks the
  * present command as failed (session->failed), which is what the command is counted as.
@@ -24,10 +24,6 @@ void reply_format(struct session *session, const char *format, ...)
 
 /* Octets the caller has put together, line ends and all. */
 void reply_octets(struct session *session, const char *data, size_t length);
-
-#define REPLY_NUMBER_MAX 20
-/* Writes `number` in decimal; returns the octets written, at most REPLY_NUMBER_MAX. */
-size_t reply_number(char *out, uint64_t number);
 
 /* Copies `text` without its NUL; returns the octets written. For putting a reply together. */
 size_t reply_text(char *out, const char *text);

@@ -14,6 +14,7 @@
  */
 #include "server/session.h"
 
+#include "io/digits.h"
 #include "server/config.h"
 #include "server/reply.h"
 #include "server/server_limits.h"
@@ -38,22 +39,11 @@ static void count_command(struct session *session, const struct command *row, bo
 
 void session_id_text(const struct session *session, char out_text[SESSION_ID_MAX])
 {
-    /* By hand: it is part of every line, and printf is most of a line's cost. */
-    static const char digits[] = "0123456789abcdef";
     size_t length = 0;
     out_text[length++] = session->protocol->name[0];
-    length += reply_number(out_text + length, session->worker->index);
+    length += digits_decimal(out_text + length, session->worker->index);
     out_text[length++] = '-';
-    unsigned shift = 60;
-    while (shift > 0 && session->id >> shift == 0) {
-        shift -= 4;
-    }
-    for (;; shift -= 4) {
-        out_text[length++] = digits[session->id >> shift & 15];
-        if (shift == 0) {
-            break;
-        }
-    }
+    length += digits_hex_short(out_text + length, session->id);
     out_text[length] = '\0';
 }
 

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/log.h"
 
+#include "io/io_limits.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,10 +54,13 @@ Test(log, a_line_is_time_level_event_and_pairs)
     log_number(&line, "octets", -1234567890123);
     log_hex(&line, "id", 0xab);
     log_seconds(&line, "seconds", 61005);
+    log_seconds(&line, "early", -5);
+    log_number(&line, "least", INT64_MIN);
     log_end(&line);
     stop();
     matches("^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3}Z info "
-            "session user=demo1 octets=-1234567890123 id=00000000000000ab seconds=61\\.005$");
+            "session user=demo1 octets=-1234567890123 id=00000000000000ab seconds=61\\.005 "
+            "early=-0\\.005 least=-9223372036854775808$");
     cr_assert_eq(text[size - 1], '\n');
 }
 
@@ -149,6 +156,68 @@ Test(log, lines_without_a_thread_are_written_directly)
     stop();
     matches("info first");
     matches("info second");
+}
+
+static double now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+Test(log, lines_that_follow_are_written_together)
+{
+    int ends[2];
+    char packet[LOG_LINE_MAX];
+    unsigned writes = 0;
+    /* Each write becomes a packet. */
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    cr_assert_eq(log_start(ends[1], LOG_LEVEL_INFO), STATUS_OK);
+    double begun = now_ms();
+    struct pollfd packets = {.fd = ends[0], .events = POLLIN};
+    for (unsigned lines = 0; lines < 100 || now_ms() < begun + 3.5 * LOG_REST_MS; lines++) {
+        log_message(LOG_LEVEL_INFO, "one", "x");
+        (void)poll(&packets, 1, 1); /* a little time for the log thread */
+        writes += recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) > 0 ? 1 : 0;
+    }
+    cr_assert_geq(writes, 1, "the first line waits for nobody");
+    log_stop();
+    while (recv(ends[0], packet, sizeof packet, MSG_DONTWAIT) > 0) {
+        writes++;
+    }
+    double allowed = (now_ms() - begun) / LOG_REST_MS + 3; /* the first, the last, a longer one */
+    cr_assert_lt(writes, allowed);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* Milliseconds until a warning is written, when another line just was. */
+static double second_line_ms(void)
+{
+    int ends[2];
+    char row[LOG_LINE_MAX];
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    cr_assert_eq(log_start(ends[1], LOG_LEVEL_INFO), STATUS_OK);
+    log_message(LOG_LEVEL_INFO, "first", "x");
+    cr_assert_gt(read(ends[0], row, sizeof row), 0);
+    double begun = now_ms();
+    log_message(LOG_LEVEL_WARNING, "second", "x");
+    cr_assert_gt(read(ends[0], row, sizeof row), 0);
+    double taken = now_ms() - begun;
+    log_stop();
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return taken;
+}
+
+Test(log, a_warning_is_not_put_off)
+{
+    double best = 1e9;
+    for (unsigned i = 0; i < 200 && best > LOG_REST_MS / 4.0; i++) { /* a busy machine: try again */
+        double taken = second_line_ms();
+        best = taken < best ? taken : best;
+    }
+    cr_assert_leq(best, LOG_REST_MS / 4.0);
 }
 
 Test(log, a_reader_that_does_not_read_blocks_nobody_and_the_loss_is_told)

@@ -39,23 +39,6 @@ static void end(int client)
     fixture_close();
 }
 
-Test(reply, number_is_decimal)
-{
-    static const struct {
-        uint64_t number;
-        const char *text;
-    } cases[] = {{0, "0"},
-                 {9, "9"},
-                 {10, "10"},
-                 {4294967296, "4294967296"},
-                 {UINT64_MAX, "18446744073709551615"}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char out[REPLY_NUMBER_MAX + 1] = {0};
-        cr_assert_eq(reply_number(out, cases[i].number), strlen(cases[i].text));
-        cr_assert_str_eq(out, cases[i].text);
-    }
-}
-
 Test(reply, line_gets_its_end)
 {
     int client;
