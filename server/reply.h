@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Replies: lines into a session's output. Nothing here fails for the caller: when memory is short
- * the connection is being aborted already. The hot replies (constant text, and numbers by io/digits) avoid printf.
+ * the connection is being aborted already. The hot replies (constant text, and numbers by
+ * io/digits) avoid printf.
  *
  * A line that begins with "-", "4" or "5" is an error in every protocol spoken here; it marks the
  * present command as failed (session->failed), which is what the command is counted as.
