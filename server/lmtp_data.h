@@ -5,8 +5,6 @@
  * message smuggle in another. A dot is dropped only where a line begins behind CRLF; all other
  * octets are content.
  *
- * Also counts line feeds without a carriage return, for what comes by DATA and by BDAT alike.
- *
  * Pure: octets stay where they are; one decoder a message; fed in pieces cut anywhere.
  */
 #ifndef SERVER_LMTP_DATA_H
@@ -27,8 +25,7 @@ enum lmtp_data_state {
 
 struct lmtp_data {
     enum lmtp_data_state state;
-    uint64_t octets;        /* of content so far */
-    uint64_t bare_lf_count; /* line feeds of content that had no carriage return */
+    uint64_t octets; /* of content so far */
 };
 
 /* A stretch of content: within what was given, or a constant. */
@@ -47,9 +44,5 @@ void lmtp_data_init(struct lmtp_data *decoder);
  */
 size_t lmtp_data_take(struct lmtp_data *decoder, const uint8_t *data, size_t length,
                       struct lmtp_run *out_run);
-
-/* The same account of octets and line feeds for content that is not stuffed (a piece of a BDAT
- * chunk); only the states TEXT and CR are used. */
-void lmtp_data_count(struct lmtp_data *decoder, const uint8_t *data, size_t length);
 
 #endif

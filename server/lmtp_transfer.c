@@ -186,7 +186,7 @@ static void finish_message(struct lmtp *lmtp)
     struct lmtp_transaction *transaction = lmtp->transaction;
     struct worker *worker = lmtp->session.worker;
     transaction->ended_us = clock_us(CLOCK_MONOTONIC);
-    if (transaction->decoder.bare_lf_count > 0) {
+    if (transaction->failure == STATUS_OK && store_delivery_bare_lfs(transaction->delivery) > 0) {
         counter_add(&worker->counters.bare_lf_messages, 1);
         if (worker->config->lmtp.refuse_bare_lf) {
             refuse_message(transaction, STATUS_INVALID);
@@ -397,7 +397,7 @@ static size_t take_chunk(struct lmtp *lmtp, const uint8_t *data, size_t length)
     if (lmtp->state != LMTP_CHUNK) {
         return taken; /* of a refused chunk */
     }
-    lmtp_data_count(&lmtp->transaction->decoder, data, taken);
+    lmtp->transaction->decoder.octets += taken;
     pass(lmtp, data, taken);
     if (lmtp->chunk_left == 0 && !lmtp->session.waiting) {
         finish_chunk(lmtp);

@@ -50,6 +50,7 @@ struct store_ops {
                                   struct store_delivery **out_delivery);
     enum status (*delivery_add)(struct store_delivery *delivery, const uint8_t *data,
                                 size_t length);
+    uint64_t (*delivery_bare_lfs)(const struct store_delivery *delivery);
     enum status (*delivery_commit)(struct store_delivery *delivery,
                                    const struct store_recipient *recipients, unsigned count);
     void (*delivery_abort)(struct store_delivery *delivery);

@@ -342,6 +342,7 @@ const struct store_ops local_ops = {
     .delivery_admits = local_delivery_admits,
     .delivery_begin = local_delivery_begin,
     .delivery_add = local_delivery_add,
+    .delivery_bare_lfs = local_delivery_bare_lfs,
     .delivery_commit = local_delivery_commit,
     .delivery_abort = local_delivery_abort,
 };

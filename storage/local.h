@@ -118,6 +118,7 @@ enum status local_delivery_begin(struct store_client *client,
                                  const struct store_delivery_events *events, void *owner,
                                  struct store_delivery **out_delivery);
 enum status local_delivery_add(struct store_delivery *delivery, const uint8_t *data, size_t length);
+uint64_t local_delivery_bare_lfs(const struct store_delivery *delivery);
 enum status local_delivery_commit(struct store_delivery *delivery,
                                   const struct store_recipient *recipients, unsigned count);
 void local_delivery_abort(struct store_delivery *delivery);

@@ -182,6 +182,12 @@ enum status local_delivery_add(struct store_delivery *base, const uint8_t *data,
     return body_add(delivery->body, data, length);
 }
 
+uint64_t local_delivery_bare_lfs(const struct store_delivery *base)
+{
+    const struct local_delivery *delivery = (const struct local_delivery *)(const void *)base;
+    return body_wire(delivery->body)->bare_lf_count;
+}
+
 /* --- commit --- */
 
 static struct record_bytes copy_text(char **cursor, const char *text)

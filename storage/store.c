@@ -203,6 +203,11 @@ enum status store_delivery_add(struct store_delivery *delivery, const uint8_t *d
     return delivery->ops->delivery_add(delivery, data, length);
 }
 
+uint64_t store_delivery_bare_lfs(const struct store_delivery *delivery)
+{
+    return delivery->ops->delivery_bare_lfs(delivery);
+}
+
 enum status store_delivery_commit(struct store_delivery *delivery,
                                   const struct store_recipient *recipients, unsigned count)
 {

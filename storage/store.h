@@ -315,6 +315,9 @@ MUST_CHECK enum status store_delivery_begin(struct store_client *client,
  * until on_writable; STATUS_TOO_BIG and other failures: only abort is left. */
 MUST_CHECK enum status store_delivery_add(struct store_delivery *delivery, const uint8_t *data,
                                           size_t length);
+/* Line feeds added so far that had no carriage return; they are stored with one. Only before the
+ * commit. */
+uint64_t store_delivery_bare_lfs(const struct store_delivery *delivery);
 /*
  * Ends the message and makes it durable for all `recipients` (each drop once; copied). Always
  * STATUS_PENDING, then on_done, after which the delivery is gone; or a failure at once (then only

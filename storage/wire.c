@@ -13,36 +13,86 @@ void wire_init(struct wire_encoder *encoder)
 #define STRETCH 16
 typedef uint8_t stretch __attribute__((vector_size(STRETCH)));
 
-/* Whether the octets at `data`, of which one stands in front, are plain. Each is held against the
- * one before it, so that a line end is seen wherever it is cut. */
-static inline bool is_plain(const uint8_t *data, bool is_header)
+static inline stretch load(const uint8_t *data)
 {
-    stretch now, before, odd;
-    uint64_t parts[STRETCH / sizeof(uint64_t)];
-    memcpy(&now, data, sizeof now);
-    memcpy(&before, data - 1, sizeof before);
-    stretch begins = (stretch)(before == '\n');
-    odd = (stretch)(now == '\n') ^ (stretch)(before == '\r');
-    odd |= (stretch)(now == '.') & begins;
-    odd |= (stretch)(now == 0);
+    stretch octets;
+    memcpy(&octets, data, sizeof octets);
+    return octets;
+}
+
+/* Where the octets at `data`, between one in front and one behind, are not plain: not 0. Each is
+ * held against its neighbours, so that a line end is seen wherever it is cut. */
+static inline stretch find_odd(const uint8_t *data, bool is_header)
+{
+    stretch now = load(data), behind = load(data + 1);
+    stretch feeds = (stretch)(now == '\n');
+    stretch odd = (feeds ^ (stretch)(load(data - 1) == '\r')) | (stretch)(now == 0);
+    odd |= feeds & (stretch)(behind == '.');
     if (is_header) {
-        odd |= (stretch)(now == '\r') & begins;
-        odd |= now & 0x80;
+        odd |= (feeds & (stretch)(behind == '\r')) | (now & 0x80);
     }
+    return odd;
+}
+
+static inline bool is_none(stretch odd)
+{
+    uint64_t parts[STRETCH / sizeof(uint64_t)];
     memcpy(parts, &odd, sizeof odd);
     return (parts[0] | parts[1]) == 0;
 }
 
-size_t wire_plain_run(const uint8_t *data, size_t length, bool is_header)
+/* Four stretches are looked at for the price of one look, what is left by one. `is_header` is
+ * known where this is called from, which makes two loops of it without a question in them. */
+static inline __attribute__((always_inline)) size_t plain_run(const uint8_t *data, size_t length,
+                                                              bool is_header)
 {
     size_t end = 1; /* the first octet has none before it */
-    if (length <= STRETCH || data[0] == '\n' || data[0] == '\0' || (is_header && data[0] >= 0x80)) {
-        return 0;
+    while (length - end > 4 * STRETCH) {
+        const uint8_t *at = data + end;
+        stretch odd = find_odd(at, is_header) | find_odd(at + STRETCH, is_header) |
+                      find_odd(at + 2 * STRETCH, is_header) | find_odd(at + 3 * STRETCH, is_header);
+        if (!is_none(odd)) {
+            break;
+        }
+        end += 4 * STRETCH;
     }
-    while (length - end >= STRETCH && is_plain(data + end, is_header)) {
+    while (length - end > STRETCH && is_none(find_odd(data + end, is_header))) {
         end += STRETCH;
     }
     return data[end - 1] == '\r' ? end - 1 : end; /* what is behind that CR has not been seen */
+}
+
+size_t wire_plain_run(const uint8_t *data, size_t length, bool is_header)
+{
+    if (length <= STRETCH || data[0] == '\n' || data[0] == '\0' || (is_header && data[0] >= 0x80)) {
+        return 0;
+    }
+    return is_header ? plain_run(data, length, true) : plain_run(data, length, false);
+}
+
+/* Where a LF at `data` or in the rest of its stretch has a dot behind it: not 0. */
+static inline stretch find_dot_line(const uint8_t *data)
+{
+    return (stretch)(load(data) == '\n') & (stretch)(load(data + 1) == '.');
+}
+
+size_t wire_to_dot_line(const uint8_t *data, size_t length)
+{
+    size_t at = 0;
+    while (length - at > 4 * STRETCH &&
+           is_none(find_dot_line(data + at) | find_dot_line(data + at + STRETCH) |
+                   find_dot_line(data + at + 2 * STRETCH) |
+                   find_dot_line(data + at + 3 * STRETCH))) {
+        at += 4 * STRETCH;
+    }
+    while (at < length) {
+        const uint8_t *feed = memchr(data + at, '\n', length - at);
+        at = feed != NULL ? (size_t)(feed - data) + 1 : length;
+        if (at < length && data[at] == '.') {
+            break;
+        }
+    }
+    return at;
 }
 
 static bool has_8bit(const uint8_t *data, size_t length)
@@ -165,7 +215,8 @@ size_t wire_encode(struct wire_encoder *encoder, const uint8_t *data, size_t len
             }
             out[written++] = '.'; /* the stuffing: of the wire, not of the message */
             encoder->wire_length++;
-            room--;
+            encoder->line_start = false; /* the message's own dot comes next, like any octet */
+            continue;
         }
         const uint8_t *lf = memchr(data + taken, '\n', length - taken);
         size_t run = lf != NULL ? (size_t)(lf - data) - taken : length - taken;

@@ -64,6 +64,10 @@ size_t wire_finish(struct wire_encoder *encoder, uint8_t *out);
  */
 size_t wire_plain_run(const uint8_t *data, size_t length, bool is_header);
 
+/* How many octets from `data` on there are up to and with the first LF that a dot follows, where a
+ * message may end; `length` when there is none. */
+size_t wire_to_dot_line(const uint8_t *data, size_t length);
+
 /*
  * Where the wire form of a TOP ends: given wire octets of the body (from header_length on) in
  * pieces, finds the octet behind the `lines`th line. Feed pieces until it returns true or the body

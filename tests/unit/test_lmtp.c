@@ -92,6 +92,16 @@ enum status store_delivery_add(struct store_delivery *delivery, const uint8_t *d
     return fake.busy ? STATUS_PENDING : STATUS_OK;
 }
 
+uint64_t store_delivery_bare_lfs(const struct store_delivery *delivery)
+{
+    uint64_t count = 0;
+    cr_assert_eq(delivery, fake.delivery);
+    for (size_t i = 0; i < fake.content_length; i++) {
+        count += fake.content[i] == '\n' && (i == 0 || fake.content[i - 1] != '\r');
+    }
+    return count;
+}
+
 enum status store_delivery_commit(struct store_delivery *delivery,
                                   const struct store_recipient *recipients, unsigned count)
 {

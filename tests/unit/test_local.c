@@ -310,6 +310,24 @@ Test(local, one_copy_serves_all_recipients)
     fixture_end(&fixture);
 }
 
+Test(local, bare_line_feeds_are_counted_while_a_message_comes)
+{
+    struct fixture fixture;
+    struct fixture_delivery own = {0};
+    struct store_delivery *delivery = NULL;
+    struct store_delivery_info info = {.sender = "a@b", .header = "A: b\r\n", .header_length = 6};
+    fixture_start(&fixture);
+    cr_assert_eq(store_delivery_begin(&fixture.client, &info, &fixture_events, &own, &delivery),
+                 STATUS_OK);
+    cr_assert_eq(store_delivery_bare_lfs(delivery), 0);
+    cr_assert_eq(store_delivery_add(delivery, (const uint8_t *)"C: d\n\nx\r", 8), STATUS_OK);
+    cr_assert_eq(store_delivery_bare_lfs(delivery), 2);
+    cr_assert_eq(store_delivery_add(delivery, (const uint8_t *)"\ny\r\r\n\n", 6), STATUS_OK);
+    cr_assert_eq(store_delivery_bare_lfs(delivery), 3);
+    store_delivery_abort(&delivery);
+    fixture_end(&fixture);
+}
+
 Test(local, an_imported_unique_id_is_taken_once_in_a_maildrop)
 {
     struct fixture fixture;

@@ -239,6 +239,17 @@ static bool is_plain(const uint8_t *data, size_t length, bool is_header)
     return plain;
 }
 
+/* What wire.h says of lines before a dot, octet by octet. */
+static size_t to_dot_line(const uint8_t *data, size_t length)
+{
+    for (size_t i = 1; i < length; i++) {
+        if (data[i - 1] == '\n' && data[i] == '.') {
+            return i;
+        }
+    }
+    return length;
+}
+
 Test(wire, a_plain_run_is_plain_and_as_long_as_stretches_allow)
 {
     static uint8_t data[INPUT_MAX];
@@ -255,8 +266,70 @@ Test(wire, a_plain_run_is_plain_and_as_long_as_stretches_allow)
                       data[wanted - 2] == '\r');
             most = run > most ? run : most;
         }
+        cr_assert_eq(wire_to_dot_line(data, length), to_dot_line(data, length));
     }
     cr_assert(most > 200, "the longest was %zu", most);
+}
+
+static void check_runs(const uint8_t *data, size_t length)
+{
+    cr_assert_eq(wire_to_dot_line(data, length), to_dot_line(data, length));
+    for (int is_header = 0; is_header < 2; is_header++) {
+        cr_assert(is_plain(data, wire_plain_run(data, length, is_header), is_header));
+    }
+}
+
+enum { WITHIN = 160 }; /* octets: two times four stretches and more than one */
+
+/* `odd` at every place of a text, in header and body, cut in front, within and behind. */
+static void check_within(const char *odd, size_t odd_length)
+{
+    static struct encoded whole;
+    uint8_t data[2 + WITHIN];
+    for (size_t at = 0; at + odd_length <= WITHIN; at++) {
+        memcpy(data, "\r\n", 2);
+        memset(data + 2, 'x', WITHIN);
+        memcpy(data + 2 + at, odd, odd_length);
+        for (size_t skip = 0; skip <= 2; skip += 2) {
+            size_t length = sizeof data - skip;
+            encode_whole(&whole, data + skip, length);
+            check(data + skip, length, &whole);
+            check_runs(data + skip, length);
+            for (size_t cut = 2 - skip + at; cut <= 2 - skip + at + odd_length; cut++) {
+                check_cut(data + skip, length, cut, &whole);
+            }
+        }
+    }
+}
+
+Test(wire, whatever_is_odd_is_found_at_every_place_of_a_long_text)
+{
+    for (unsigned n = 0; n < 6 * 6 * 6; n++) {
+        char odd[3];
+        unsigned rest = n;
+        for (size_t i = 0; i < sizeof odd; i++) {
+            odd[i] = (char)alphabet[rest % sizeof alphabet];
+            rest /= sizeof alphabet;
+        }
+        if (odd[0] != 'a') { /* else met one place further on */
+            check_within(odd, sizeof odd);
+        }
+    }
+}
+
+/* A block of its own for each length, so that a sanitizer sees what is read behind it. */
+Test(wire, nothing_is_read_behind_the_end_and_little_left_before_it)
+{
+    for (size_t length = 1; length <= WITHIN; length++) {
+        uint8_t *data = malloc(length);
+        cr_assert_not_null(data);
+        memset(data, 'x', length);
+        cr_assert_eq(wire_to_dot_line(data, length), length);
+        for (int is_header = 0; is_header < 2; is_header++) {
+            cr_assert(wire_plain_run(data, length, is_header) + 17 >= length);
+        }
+        free(data);
+    }
 }
 
 Test(wire, random_long_input_cut_anywhere_gives_one_right_result)
