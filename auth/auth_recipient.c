@@ -144,7 +144,10 @@ static enum status ask(struct recipient_search *search)
     if (name == NULL || name[0] == '@') {
         return STATUS_NOT_FOUND;
     }
-    if (identity_from_login(name, strlen(name), NULL, &search->query.identity) != STATUS_OK) {
+    struct identity *identity = &search->query.identity;
+    if (search->phase != PHASE_TARGETS) {
+        *identity = search->phase == PHASE_STRIPPED ? search->stripped : search->exact;
+    } else if (identity_from_login(name, strlen(name), NULL, identity) != STATUS_OK) {
         return STATUS_NOT_FOUND; /* a stored target that is no name */
     }
     return passdb->ops->find(passdb, &search->query);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/log.h"
 
+#include "io/calendar.h"
 #include "io/digits.h"
 #include "io/io_limits.h"
 
@@ -213,45 +214,27 @@ static bool append(struct log_line *line, const char *data, size_t length)
     return true;
 }
 
-/* The date of a count of days since 1970-01-01, by counting eras of 400 years that begin on a first
- * of March. gmtime_r would take the time zone's lock, shared by all workers. */
-static void civil_date(int64_t days, int *out_year, int *out_month, int *out_day)
-{
-    int64_t shifted = days + 719468; /* days from 0000-03-01 to 1970-01-01 */
-    int64_t era = shifted / 146097;
-    int64_t day_of_era = shifted % 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t march_month = (5 * day_of_year + 2) / 153;
-    *out_day = (int)(day_of_year - (153 * march_month + 2) / 5 + 1);
-    *out_month = (int)(march_month < 10 ? march_month + 3 : march_month - 9);
-    *out_year = (int)(year_of_era + era * 400 + (*out_month <= 2 ? 1 : 0));
-}
-
 static void append_time(struct log_line *line)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail with this clock */
-    int64_t seconds = (int64_t)now.tv_sec;
-    int year, month, day;
-    civil_date(seconds / 86400, &year, &month, &day);
-    int in_day = (int)(seconds % 86400);
+    struct calendar date;
+    calendar_utc((int64_t)now.tv_sec, &date);
     const struct {
-        int number;
+        uint64_t number;
         unsigned width;
         char behind;
-    } parts[] = {{year, 4, '-'},
-                 {month, 2, '-'},
-                 {day, 2, 'T'},
-                 {in_day / 3600, 2, ':'},
-                 {in_day / 60 % 60, 2, ':'},
-                 {in_day % 60, 2, '.'},
-                 {(int)(now.tv_nsec / 1000000), 3, 'Z'}};
+    } parts[] = {{(uint64_t)date.year, 4, '-'},
+                 {date.month, 2, '-'},
+                 {date.day, 2, 'T'},
+                 {date.hour, 2, ':'},
+                 {date.minute, 2, ':'},
+                 {date.second, 2, '.'},
+                 {(uint64_t)(now.tv_nsec / 1000000), 3, 'Z'}};
     char text[32];
     size_t length = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        length += digits_padded(text + length, (uint64_t)parts[i].number, parts[i].width);
+        length += digits_padded(text + length, parts[i].number, parts[i].width);
         text[length++] = parts[i].behind;
     }
     text[length++] = ' ';
@@ -347,7 +330,7 @@ void log_octets(struct log_line *line, const char *key, const void *value, size_
 
 void log_text(struct log_line *line, const char *key, const char *value)
 {
-    if (value != NULL) {
+    if (value != NULL && log_is_on(line)) {
         log_octets(line, key, value, strlen(value));
     }
 }

@@ -16,6 +16,7 @@
 
 #include "io/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,11 @@ struct log_line {
 /* Begins a line; `event` is a constant word such as "session". Then any number of fields, then
  * log_end. A line whose level is off costs almost nothing. Keys are constants of ours. */
 void log_begin(struct log_line *line, enum log_level level, const char *event);
+/* Whether the level of a line that has begun is on: if not, what is costly to say need not be. */
+static inline bool log_is_on(const struct log_line *line)
+{
+    return line->length > 0;
+}
 void log_text(struct log_line *line, const char *key, const char *value); /* NULL leaves it out */
 void log_octets(struct log_line *line, const char *key, const void *value, size_t length);
 void log_number(struct log_line *line, const char *key, int64_t value);

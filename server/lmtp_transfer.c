@@ -4,6 +4,7 @@
  * when the store has answered. Nothing of a message is kept here; when the store has enough for
  * now, input is held back until it can take more.
  */
+#include "io/digits.h"
 #include "server/config.h"
 #include "server/lmtp.h"
 #include "server/lmtp_address.h"
@@ -11,7 +12,7 @@
 #include "server/trace.h"
 
 #include <assert.h>
-#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t clock_us(clockid_t clock)
@@ -91,6 +92,16 @@ static enum status recipient_status(struct lmtp *lmtp, const struct lmtp_recipie
                : status;
 }
 
+static void reply_delivered(struct session *session, uint64_t uid)
+{
+    static const char words[] = "250 2.0.0 Delivered, uid ";
+    char line[sizeof words + DIGITS_HEX_MAX + 2];
+    size_t length = reply_text(line, words);
+    length += digits_hex(line + length, uid);
+    length += reply_text(line + length, "\r\n");
+    reply_octets(session, line, length);
+}
+
 /* The reply to the RCPT whose recipients begin at `index`: an alias is served when one of those it
  * stands for is. Logs each; returns how many have the message. */
 static unsigned answer_recipient(struct lmtp *lmtp, unsigned index, enum status status,
@@ -110,7 +121,7 @@ static unsigned answer_recipient(struct lmtp *lmtp, unsigned index, enum status 
         return delivered; /* nobody is there to be told */
     }
     if (answer == STATUS_OK) {
-        reply_format(&lmtp->session, "250 2.0.0 Delivered, uid %016llx", (unsigned long long)uid);
+        reply_delivered(&lmtp->session, uid);
     } else {
         reply_line(&lmtp->session, failure_text(answer));
     }
@@ -260,14 +271,16 @@ static void pass(struct lmtp *lmtp, const uint8_t *data, size_t length)
     }
 }
 
-static void describe_peer(const struct address *peer, char *out, size_t size)
+#define PEER_TEXT_MAX (sizeof "[IPv6:]" + ADDRESS_TEXT_MAX)
+
+/* An address literal of RFC 5321 section 4.1.3, or what else there is to say. */
+static void describe_peer(const struct address *peer, char out[PEER_TEXT_MAX])
 {
-    char text[ADDRESS_TEXT_MAX];
-    address_host_text(peer, text);
-    const char *format = peer->any.sa_family == AF_INET6  ? "[IPv6:%s]"
-                         : peer->any.sa_family == AF_INET ? "[%s]"
-                                                          : "%s";
-    (void)snprintf(out, size, format, text); /* cutting it would be harmless */
+    sa_family_t family = peer->any.sa_family;
+    bool is_literal = family == AF_INET || family == AF_INET6;
+    out = stpcpy(out, family == AF_INET6 ? "[IPv6:" : is_literal ? "[" : "");
+    address_host_text(peer, out);
+    (void)stpcpy(out + strlen(out), is_literal ? "]" : "");
 }
 
 /* `size` is what is known of the message's octets, 0: nothing. */
@@ -275,10 +288,10 @@ static enum status begin_message(struct lmtp *lmtp, uint64_t size)
 {
     struct lmtp_transaction *transaction = lmtp->transaction;
     struct worker *worker = lmtp->session.worker;
-    char session_id[SESSION_ID_MAX], peer[ADDRESS_TEXT_MAX + 8], header[TRACE_LENGTH_MAX];
+    char session_id[SESSION_ID_MAX], peer[PEER_TEXT_MAX], header[TRACE_LENGTH_MAX];
     int64_t now_ms = clock_us(CLOCK_REALTIME) / 1000;
     session_id_text(&lmtp->session, session_id);
-    describe_peer(&lmtp->session.conn.peer, peer, sizeof peer);
+    describe_peer(&lmtp->session.conn.peer, peer);
     struct trace trace = {
         .sender = transaction->sender,
         .client_name = lmtp->client_name,

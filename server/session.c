@@ -50,10 +50,12 @@ void session_id_text(const struct session *session, char out_text[SESSION_ID_MAX
 void session_log_begin(struct session *session, struct log_line *line, enum log_level level,
                        const char *event)
 {
-    char id[SESSION_ID_MAX];
-    session_id_text(session, id);
     log_begin(line, level, event);
-    log_text(line, "id", id);
+    if (log_is_on(line)) {
+        char id[SESSION_ID_MAX];
+        session_id_text(session, id);
+        log_text(line, "id", id);
+    }
 }
 
 static void log_tls(const struct session *session, struct log_line *line)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/trace.h"
 
+#include "io/calendar.h"
+#include "io/digits.h"
 #include "server/server_limits.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Text being put together; its parts are bounded so that it cannot overflow. */
 struct text {
@@ -31,8 +31,18 @@ static void add(struct text *text, const char *words)
  * reads the header (RFC 5322 section 3.2). */
 static bool is_name(char octet)
 {
-    return (octet >= '0' && octet <= '9') || (octet >= 'A' && octet <= 'Z') ||
-           (octet >= 'a' && octet <= 'z') || (octet != '\0' && strchr("-._:[]", octet) != NULL);
+    switch (octet) {
+    case '-':
+    case '.':
+    case '_':
+    case ':':
+    case '[':
+    case ']':
+        return true;
+    default:
+        return (octet >= '0' && octet <= '9') || (octet >= 'A' && octet <= 'Z') ||
+               (octet >= 'a' && octet <= 'z');
+    }
 }
 
 static void add_name(struct text *text, const char *name)
@@ -57,18 +67,31 @@ static void add_address(struct text *text, const char *address, bool utf8)
     }
 }
 
+static void add_padded(struct text *text, uint64_t number, size_t width)
+{
+    text->length += digits_padded(text->data + text->length, number, width);
+}
+
 void trace_date(int64_t time_s, char out[TRACE_DATE_MAX])
 {
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = (time_t)time_s;
-    struct tm tm = {.tm_mday = 1};
-    (void)gmtime_r(&seconds, &tm); /* fails only beyond year 2^31: the empty date will do */
-    int written = snprintf(out, TRACE_DATE_MAX, "%s, %d %s %04d %02d:%02d:%02d +0000",
-                           days[tm.tm_wday % 7], tm.tm_mday, months[tm.tm_mon % 12],
-                           tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    assert(written > 0 && written < TRACE_DATE_MAX);
+    static const char days[7][6] = {"Sun, ", "Mon, ", "Tue, ", "Wed, ", "Thu, ", "Fri, ", "Sat, "};
+    static const char months[12][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+                                       " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
+    struct text text = {out, 0};
+    struct calendar date;
+    calendar_utc(time_s, &date);
+    add(&text, days[date.weekday]);
+    text.length += digits_decimal(out + text.length, date.day);
+    add(&text, months[date.month - 1]);
+    add_padded(&text, (uint64_t)date.year, 4);
+    add(&text, " ");
+    add_padded(&text, date.hour, 2);
+    add(&text, ":");
+    add_padded(&text, date.minute, 2);
+    add(&text, ":");
+    add_padded(&text, date.second, 2);
+    add(&text, " +0000");
+    out[text.length] = '\0';
 }
 
 size_t trace_render(const struct trace *trace, char out[TRACE_LENGTH_MAX])

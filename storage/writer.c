@@ -42,9 +42,10 @@ struct writer {
     struct post_message *queue, **queue_end; /* items taken from the box, oldest first */
     struct group group;
 
-    int fd;           /* the segment being appended to; -1: none yet */
-    uint32_t segment; /* its id */
-    uint64_t end;     /* octets published; what is behind them may be written over */
+    int fd;                      /* the segment being appended to; -1: none yet */
+    uint32_t segment;            /* its id */
+    char path[SEGMENT_PATH_MAX]; /* its file, for telling what failed */
+    uint64_t end;                /* octets published; what is behind them may be written over */
     bool has_manifest;
     struct log_position predecessor; /* what the manifest of `segment` says, until it is written */
     uint64_t next_sequence, next_group, last_sequence;
@@ -232,6 +233,7 @@ static enum status change_segment(struct writer *writer)
     }
     writer->fd = writer->next.fd;
     writer->segment = writer->next.segment;
+    segment_path(writer->volume->segments_path, writer->segment, writer->path);
     writer->end = 0;
     writer->has_manifest = false;
     return STATUS_OK;
@@ -365,15 +367,13 @@ static enum status make_durable(struct writer *writer)
 {
     struct disk *disk = writer->volume->disk;
     struct error error = {0};
-    char path[SEGMENT_PATH_MAX];
     enum status status = write_octets(writer, &error);
     if (status == STATUS_NO_SPACE) {
         return status; /* the next group is written over what there is of this one */
     }
     if (status == STATUS_OK) {
         uint64_t begun_us = now_us();
-        segment_path(writer->volume->segments_path, writer->segment, path);
-        status = disk_sync_data(disk, writer->fd, path, &error);
+        status = disk_sync_data(disk, writer->fd, writer->path, &error);
         histogram_add(&writer->counters.sync_us, now_us() - begun_us);
     }
     if (status != STATUS_OK) {
@@ -480,12 +480,12 @@ static void *run(void *owner)
 static enum status open_tail(struct writer *writer, const struct log_position *tail,
                              struct error *out_error)
 {
-    char path[SEGMENT_PATH_MAX];
+    const char *path = writer->path;
     uint64_t size = 0;
     if (tail->offset == 0) {
         return STATUS_OK;
     }
-    segment_path(writer->volume->segments_path, tail->segment, path);
+    segment_path(writer->volume->segments_path, tail->segment, writer->path);
     enum status status = disk_open(writer->volume->disk, path, O_WRONLY, 0, &writer->fd, out_error);
     if (status == STATUS_OK) {
         status = disk_file_size(writer->fd, &size, out_error);

@@ -753,6 +753,23 @@ Test(lmtp, says_why_before_it_closes_an_idle_session)
     expect_closed();
 }
 
+Test(lmtp, tells_in_the_header_where_a_message_came_from)
+{
+    static const struct {
+        const char *peer, *told;
+    } peers[] = {{"127.0.0.1:25000", " ([127.0.0.1])\r\n"},
+                 {"[::1]:25000", " ([IPv6:::1])\r\n"},
+                 {"unix:/run/lmtp.sock", " (unix)\r\n"}};
+    for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++) {
+        hang_up();
+        connect_from(peers[i].peer);
+        begin();
+        say("DATA\r\n.\r\n");
+        expect("354|250 2.0.0 Delivered, uid 0000000000001234");
+        cr_assert_not_null(strstr(fake.header, peers[i].told), "%s", fake.header);
+    }
+}
+
 Test(lmtp, turns_peers_away_that_are_not_named)
 {
     hang_up();

@@ -121,7 +121,11 @@ Test(log, a_level_that_is_off_writes_nothing)
     start(LOG_LEVEL_WARNING);
     log_message(LOG_LEVEL_INFO, "off", "x");
     log_begin(&line, LOG_LEVEL_DEBUG, "off");
+    cr_assert_not(log_is_on(&line));
     log_text(&line, "key", "value");
+    log_end(&line);
+    log_begin(&line, LOG_LEVEL_WARNING, "on");
+    cr_assert(log_is_on(&line));
     log_end(&line);
     log_message(LOG_LEVEL_WARNING, "on", "x");
     log_message(LOG_LEVEL_ERROR, "on", "x");
