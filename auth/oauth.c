@@ -432,8 +432,9 @@ static void init_lock(struct oauth *oauth)
     (void)pthread_condattr_destroy(&attributes); /* cannot fail */
 }
 
-enum status oauth_create(const struct oauth_config *config, struct oauth **out_oauth,
-                         struct error *out_error)
+/* Everything but the thread. */
+static enum status prepare(const struct oauth_config *config, struct oauth **out_oauth,
+                           struct error *out_error)
 {
     enum status status = check_config(config, out_error);
     if (status != STATUS_OK) {
@@ -455,15 +456,36 @@ enum status oauth_create(const struct oauth_config *config, struct oauth **out_o
     } else {
         oauth->read_s = clock_s(CLOCK_MONOTONIC) - OAUTH_RETRY_S; /* due at once */
     }
-    if (status == STATUS_OK && !start_thread(oauth)) {
-        status = error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "starting the thread of OAuth");
-    }
     if (status != STATUS_OK) {
         oauth_destroy(&oauth);
         return status;
     }
     *out_oauth = oauth;
     return STATUS_OK;
+}
+
+enum status oauth_create(const struct oauth_config *config, struct oauth **out_oauth,
+                         struct error *out_error)
+{
+    struct oauth *oauth = NULL;
+    enum status status = prepare(config, &oauth, out_error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!start_thread(oauth)) {
+        oauth_destroy(&oauth);
+        return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "starting the thread of OAuth");
+    }
+    *out_oauth = oauth;
+    return STATUS_OK;
+}
+
+enum status oauth_try(const struct oauth_config *config, struct error *out_error)
+{
+    struct oauth *oauth = NULL;
+    enum status status = prepare(config, &oauth, out_error);
+    oauth_destroy(&oauth);
+    return status;
 }
 
 void oauth_destroy(struct oauth **oauth)

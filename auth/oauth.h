@@ -45,6 +45,8 @@ struct oauth;
  */
 MUST_CHECK enum status oauth_create(const struct oauth_config *config, struct oauth **out_oauth,
                                     struct error *out_error);
+/* What oauth_create would answer; nothing is started, and an address is not asked. Main thread. */
+MUST_CHECK enum status oauth_try(const struct oauth_config *config, struct error *out_error);
 /* Nobody may be inside oauth_check. Waits for the thread, a few seconds at most. NULLs. */
 void oauth_destroy(struct oauth **oauth);
 

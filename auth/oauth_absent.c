@@ -9,6 +9,12 @@ enum status oauth_create(const struct oauth_config *config, struct oauth **out_o
                      "OAuth needs a program built with libcjose and libcurl; this one is not");
 }
 
+enum status oauth_try(const struct oauth_config *config, struct error *out_error)
+{
+    struct oauth *none;
+    return oauth_create(config, &none, out_error);
+}
+
 void oauth_destroy(struct oauth **oauth)
 {
     *oauth = NULL;

@@ -31,7 +31,6 @@ struct loader {
     struct error *error;
     cfg_t *root;
     bool failed;
-    int lines[128]; /* by row of `settings`: where the file set it; 0: nowhere */
 };
 
 static struct loader *active;
@@ -111,16 +110,6 @@ static void on_confuse_error(cfg_t *section, const char *format, va_list argumen
 
 /* --- the rows --- */
 
-static size_t setting_index(const char *section, const char *name)
-{
-    for (size_t i = 0; i < settings_count; i++) {
-        if (strcmp(settings[i].section, section) == 0 && strcmp(settings[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return settings_count;
-}
-
 /* Like cfg_getopt, which would report a missing one on its own. */
 static cfg_opt_t *find_option(cfg_t *section, const char *name)
 {
@@ -142,11 +131,11 @@ static int on_listener_value(cfg_t *section, cfg_opt_t *option);
 /* A value has been read from the file: reads it, while the line is known. */
 static int on_value(cfg_t *section, cfg_opt_t *option)
 {
-    size_t index = setting_index(section_name(section), option->name);
+    size_t index = setting_find(section_name(section), option->name);
     assert(index < settings_count);
     char why[SETTING_WHY_MAX];
     const char *value = cfg_opt_getnstr(option, cfg_opt_size(option) - 1);
-    active->lines[index] = section->line;
+    active->config->lines[index] = section->line;
     if (settings[index].kind == SETTING_LIST) {
         return 0; /* read when the overrides have been applied, which replace it whole */
     }
@@ -228,7 +217,7 @@ static enum status make_root(struct loader *loader)
         (cfg_opt_t)CFG_SEC("listener", listener, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
     outer[count] = (cfg_opt_t)CFG_END();
 
-    assert(settings_count <= sizeof loader->lines / sizeof loader->lines[0]);
+    assert(settings_count <= CONFIG_SETTINGS_MAX);
     loader->root = cfg_init(outer, CFGF_NONE);
     if (loader->root == NULL) {
         return error_set(loader->error, STATUS_NO_MEMORY, 0, NULL, "reading the configuration");
@@ -348,7 +337,7 @@ static enum status apply_key(struct loader *loader, const char *section, const c
         }
         where = cfg_getsec(loader->root, section);
     }
-    size_t index = setting_index(section, name);
+    size_t index = setting_find(section, name);
     if (index == settings_count) {
         return refuse_name(loader, where, 0, "-o: ", name);
     }
@@ -360,7 +349,7 @@ static enum status apply_key(struct loader *loader, const char *section, const c
     if (status == STATUS_NO_MEMORY) {
         return status;
     }
-    loader->lines[index] = 0; /* the file is no longer to blame */
+    loader->config->lines[index] = 0; /* the file is no longer to blame */
     return status == STATUS_OK ? STATUS_OK
                                : refuse(loader, 0, "-o %s%s%s: %s", section,
                                         section[0] == '\0' ? "" : ".", name, why);
@@ -391,12 +380,6 @@ static enum status apply_override(struct loader *loader, const char *override)
 
 /* --- lists, and certificates by name --- */
 
-static int line_of(const struct loader *loader, const char *section, const char *name)
-{
-    size_t index = setting_index(section, name);
-    return index < settings_count ? loader->lines[index] : 0;
-}
-
 /* The keys that are lists, when no override follows any more. */
 static enum status read_lists(struct loader *loader)
 {
@@ -411,7 +394,7 @@ static enum status read_lists(struct loader *loader)
             enum status status = setting_read(setting, cfg_getnstr(section, setting->name, item),
                                               loader->config, loader->arena, why);
             if (status == STATUS_INVALID) {
-                return refuse(loader, loader->lines[i], "%s %s", setting->name, why);
+                return refuse(loader, loader->config->lines[i], "%s %s", setting->name, why);
             }
             if (status != STATUS_OK) {
                 return status;
@@ -439,6 +422,7 @@ static enum status read_sni(struct loader *loader)
             return refuse(loader, one->line, "tls sni %s: certificate and key must be given",
                           title);
         }
+        sni->line = one->line;
         sni->name = mem_arena_copy(loader->arena, title, strlen(title));
         sni->certificate = mem_arena_copy(loader->arena, certificate, strlen(certificate));
         sni->key = mem_arena_copy(loader->arena, key, strlen(key));
@@ -647,8 +631,8 @@ static enum status check_together(struct loader *loader)
     if (config_check(loader->config, &fault)) {
         return STATUS_OK;
     }
-    int line =
-        fault.listener != NULL ? fault.listener->line : line_of(loader, fault.section, fault.key);
+    int line = fault.listener != NULL ? fault.listener->line
+                                      : config_line(loader->config, fault.section, fault.key);
     return refuse(loader, line, "%s", fault.text);
 }
 
@@ -765,6 +749,12 @@ void config_free(struct config **config)
     free((*config)->listeners);
     free(*config);
     *config = NULL;
+}
+
+int config_line(const struct config *config, const char *section, const char *name)
+{
+    size_t index = setting_find(section, name);
+    return index < settings_count ? config->lines[index] : 0;
 }
 
 void config_store(const struct config *config, struct store_config *out_store)

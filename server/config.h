@@ -30,6 +30,7 @@ enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
 #define CONFIG_NETWORKS_MAX  64 /* of one allow list */
 #define CONFIG_LISTENERS_MAX 32
 #define CONFIG_OVERRIDES_MAX 256 /* -o of one command line */
+#define CONFIG_SETTINGS_MAX  128 /* keys outside of listeners */
 
 #define CONFIG_EMBEDDED    "embedded"
 #define CONFIG_PASSWD_FILE "passwd-file:"
@@ -92,6 +93,7 @@ struct config_oauth {
 struct config_sni {
     const char *name;
     const char *certificate, *key;
+    int line; /* of the file */
 };
 
 struct config_tls_files {
@@ -144,7 +146,8 @@ struct config {
     struct config_lmtp lmtp;
     unsigned listener_count;
     struct config_listener *listeners;
-    void *own; /* what the strings point into */
+    int lines[CONFIG_SETTINGS_MAX]; /* by row of `settings`: where the file set it; 0: nowhere */
+    void *own;                      /* what the strings point into */
 };
 
 /*
@@ -162,6 +165,9 @@ MUST_CHECK enum status config_demo(const char *directory, const char *const *ove
                                    size_t override_count, struct config **out_config,
                                    struct error *out_error);
 void config_free(struct config **config);
+
+/* The line of the file that set a key, for messages; 0: none did, or an override did. */
+int config_line(const struct config *config, const char *section, const char *name);
 
 struct store_config;
 /* What the store is told; its strings are the configuration's. */

@@ -2,6 +2,7 @@
 /* restanted: reads the command line, starts the server, waits for signals. */
 #include "io/log.h"
 #include "server/config.h"
+#include "server/config_files.h"
 #include "server/daemon.h"
 #include "server/demo.h"
 
@@ -34,7 +35,8 @@ static const struct argp_option option_table[] = {
      "override one key, such as workers=2 or "
      "listener.pop3.address=127.0.0.1:2110; may be repeated",
      1},
-    {"check-config", KEY_CHECK, NULL, 0, "only say whether the configuration is right", 1},
+    {"check-config", KEY_CHECK, NULL, 0,
+     "only say whether the configuration and the files it names are right", 1},
     {"demo", KEY_DEMO, NULL, 0, "serve a demo on loopback: ten users, some mail, no file needed",
      2},
     {"dir", KEY_DIR, "DIR", 0, "keep the demo's store there (default: a temporary folder)", 2},
@@ -330,6 +332,9 @@ static int run_file(struct options *options)
     }
     if (status == STATUS_OK) {
         status = check_listeners(config, options->file, &error);
+    }
+    if (status == STATUS_OK && options->check) {
+        status = config_files_check(config, &error);
     }
     if (status != STATUS_OK) {
         config_free(&config);

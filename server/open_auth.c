@@ -2,10 +2,13 @@
 #include "server/open_auth.h"
 
 #include "auth/oauth.h"
+#include "auth/passdb_passwd_file.h"
 #include "io/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void on_notice(void *owner, const struct auth_notice *notice)
 {
@@ -80,4 +83,53 @@ enum status open_auth(const struct config *config, bool offline, struct auth **o
         .on_notice = on_notice,
     };
     return auth_open(&auth, out_auth, out_error);
+}
+
+/* --- only looking --- */
+
+static void on_trouble(void *owner, const struct auth_notice *notice)
+{
+    if (notice->is_trouble) {
+        on_notice(owner, notice);
+    }
+}
+
+enum status check_passwd_files(const struct config *config, struct error *out_error)
+{
+    struct auth_source sources[AUTH_SOURCES_MAX];
+    size_t count = read_sources(&config->auth, sources);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        const struct passdb_passwd_file_config file = {.path = sources[i].path,
+                                                       .default_domain =
+                                                           config->auth.default_domain,
+                                                       .on_notice = on_trouble};
+        struct passdb *passdb = NULL;
+        if (sources[i].kind != AUTH_SOURCE_PASSWD_FILE) {
+            continue;
+        }
+        status = passdb_passwd_file_create(&file, &passdb, out_error);
+        if (status == STATUS_OK) {
+            passdb->ops->stop(passdb);
+            passdb->ops->destroy(passdb);
+        }
+    }
+    return status;
+}
+
+enum status check_oauth(const struct config *config, struct error *out_error)
+{
+    if (config->oauth.jwks[0] == '\0') {
+        return STATUS_OK;
+    }
+    const char *ca = config->oauth.ca;
+    const struct oauth_config oauth = read_oauth(&config->oauth);
+    enum status status = oauth_try(&oauth, out_error);
+    /* The start leaves it alone: it is read anew each time the keys are fetched. */
+    if (status == STATUS_OK && ca[0] != '\0' && access(ca, R_OK) != 0) {
+        status = error_set(out_error, status_from_errno(errno), errno, ca,
+                           "the certificates that the address of the keys is checked with cannot "
+                           "be read");
+    }
+    return status;
 }

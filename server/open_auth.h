@@ -11,4 +11,9 @@
 MUST_CHECK enum status open_auth(const struct config *config, bool offline, struct auth **out_auth,
                                  struct error *out_error);
 
+/* What open_auth would say of the passwd-files, and of the keys of tokens: they are read, nothing
+ * else is touched, and an address is not asked. Lines that cannot be used go to the log. */
+MUST_CHECK enum status check_passwd_files(const struct config *config, struct error *out_error);
+MUST_CHECK enum status check_oauth(const struct config *config, struct error *out_error);
+
 #endif

@@ -347,6 +347,16 @@ static enum status read_mode(const char *text, mode_t *out_mode)
     return STATUS_OK;
 }
 
+size_t setting_find(const char *section, const char *name)
+{
+    for (size_t i = 0; i < settings_count; i++) {
+        if (strcmp(settings[i].section, section) == 0 && strcmp(settings[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return settings_count;
+}
+
 enum status setting_read(const struct setting *setting, const char *text, void *base,
                          struct mem_arena *arena, char out_why[SETTING_WHY_MAX])
 {

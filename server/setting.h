@@ -60,6 +60,9 @@ extern const size_t listener_settings_count;
 MUST_CHECK enum status setting_read(const struct setting *setting, const char *text, void *base,
                                     struct mem_arena *arena, char out_why[SETTING_WHY_MAX]);
 
+/* The row of `settings` of that name; settings_count: there is none. */
+size_t setting_find(const char *section, const char *name);
+
 /* A decimal number with a unit: "64M" by "kMGT" and 1024, at most `max`. */
 MUST_CHECK enum status setting_size(const char *text, uint64_t max, uint64_t *out_octets);
 

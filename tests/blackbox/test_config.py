@@ -10,6 +10,7 @@ from harness.case import ServerCase
 from harness.lmtp import Lmtp
 from harness.messages import check_stored, sample
 from harness.pop3 import Pop3
+from harness.tls import make_certificate
 
 GOOD = """
 # A comment.
@@ -105,6 +106,26 @@ class Configuration(ServerCase):
         )
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("/nowhere/restante.conf", done.stderr)
+
+    def test_files_that_the_start_would_refuse_are_named_with_their_place(self):
+        folder = self.folder()
+        make_certificate(folder, "one", "one.example")
+        make_certificate(folder, "two", "two.example")
+        tls = GOOD + 'listener s {{ protocol = "pop3" address = "127.0.0.1:0" tls = "implicit" }}\n'
+        line = tls.count("\n") + 1
+        pair = f'tls {{{{ certificate = "{folder}/one.pem" key = "{folder}/one.key" }}}}'
+        users = f' auth {{{{ databases = "passwd-file:{folder}/users" }}}}'
+        for number, wrong, named in (
+            (0, pair, ""),
+            (1, pair.replace("one.pem", "none.pem"), "none.pem"),
+            (1, pair.replace("one.key", "two.key"), "two.key"),
+            (1, pair + users, "users"),
+        ):
+            with self.subTest(wrong=wrong):
+                code, text = self.check(tls + wrong + "\n")
+                self.assertEqual(code, number, text)
+                self.assertIn(f"restante.conf:{line}: " if number else "is right", text)
+                self.assertIn(named, text)
 
     def test_overrides_are_checked_like_the_file(self):
         self.assertEqual(self.check(GOOD, "pop3.idle_timeout=20m")[0], 0)

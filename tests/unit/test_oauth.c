@@ -49,7 +49,9 @@ static enum status create(struct oauth_config config)
     struct error error = {0};
     config.jwks_file =
         config.jwks_file != NULL || config.jwks_url != NULL ? config.jwks_file : path;
+    enum status tried = oauth_try(&config, NULL);
     enum status status = oauth_create(&config, &oauth, &error);
+    cr_expect_eq(tried, status, "to try says what happens");
     if (status != STATUS_OK) {
         cr_expect_neq(error.text[0], '\0');
     }
