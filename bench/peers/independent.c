@@ -3,7 +3,8 @@
  * A second POP3 load generator, which shares nothing with restante-bench: to hold figures against.
  * A closed loop on epoll, one thread, the C library. Sessions that stay are kept between slices,
  * and a slice ends when the last reply has come, so that whoever starts slices of several servers
- * in turn can read between them what each has cost a server.
+ * in turn can read between them what each has cost a server. With --ahead a client sends several
+ * commands in one piece and waits for all their replies before it sends the next ones.
  *
  * Prints one line of JSON, or one for each slice: with --slices, lines on standard input are
  * lengths in milliseconds. A server that says anything but +OK ends it with code 1.
@@ -14,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,9 @@
 #define CONNECTIONS_MAX 4096
 #define PIECE_MAX       (256 * 1024) /* octets of one recv */
 #define LINE_MAX_OCTETS 256          /* of a command */
+#define AHEAD_MAX       256          /* commands in one piece: the server's socket takes them all */
+#define WORK_MAX_OCTETS 20           /* of such a command */
+#define TAIL_MAX        4            /* octets: the longest end of a reply is one longer */
 #define SILENCE_MS      60000        /* then the server is taken for dead */
 
 static const char end_of_line[] = "\r\n", end_of_text[] = "\r\n.\r\n";
@@ -39,19 +44,27 @@ enum step { STEP_NOTHING, STEP_GREETING, STEP_USER, STEP_PASS, STEP_WORK, STEP_Q
 struct client {
     int fd; /* -1: not connected */
     unsigned user;
+    unsigned fetched; /* messages, of those in turn */
     enum step step;
-    bool begun;   /* something of the reply has come */
-    char tail[4]; /* what came last of it */
+    unsigned waited;     /* replies that are to come */
+    bool begun;          /* something of the first of them has come */
+    char tail[TAIL_MAX]; /* what came last of it */
     size_t tail_length;
 };
 
 static struct {
-    unsigned port, connections, user_count, message;
+    unsigned port, connections, user_count, message, messages, ahead;
     enum workload workload;
     const char *users, *password;
     double seconds;
     bool slices;
-} options = {.connections = 8, .user_count = 8, .message = 1, .users = "load%u", .seconds = 5};
+} options = {.connections = 8,
+             .user_count = 8,
+             .message = 1,
+             .messages = 1,
+             .ahead = 1,
+             .users = "load%u",
+             .seconds = 5};
 
 static struct client clients[CONNECTIONS_MAX];
 static int epoll_fd;
@@ -86,18 +99,49 @@ static void name_user(unsigned user, char out[LINE_MAX_OCTETS])
     }
 }
 
+static void expect(struct client *client, enum step step, unsigned replies)
+{
+    client->step = step;
+    client->waited = replies;
+    client->begun = false;
+    client->tail_length = 0;
+}
+
+static void transmit(struct client *client, const char *text, size_t length)
+{
+    if (send(client->fd, text, length, MSG_NOSIGNAL) != (ssize_t)length) {
+        err(1, "cannot send %.*s", (int)(length < 200 ? length : 200), text);
+    }
+}
+
 static void say(struct client *client, enum step step, const char *verb, const char *argument)
 {
     char line[LINE_MAX_OCTETS + 16];
     int length =
         snprintf(line, sizeof line, "%s%s%s\r\n", verb, *argument == '\0' ? "" : " ", argument);
-    if (length >= (int)sizeof line ||
-        send(client->fd, line, (size_t)length, MSG_NOSIGNAL) != length) {
-        err(1, "cannot send %s", verb);
+    if (length >= (int)sizeof line) {
+        errx(1, "too long: %s %s", verb, argument);
     }
-    client->step = step;
-    client->begun = false;
-    client->tail_length = 0;
+    transmit(client, line, (size_t)length);
+    expect(client, step, 1);
+}
+
+/* The next operations of a session that stays, in one piece. */
+static void work(struct client *client)
+{
+    char text[AHEAD_MAX * WORK_MAX_OCTETS], line[WORK_MAX_OCTETS + 1] = "NOOP\r\n";
+    size_t length = 0;
+    for (unsigned count = 0; count < options.ahead; count++) {
+        if (options.workload == WORK_RETR) {
+            (void)snprintf(line, sizeof line, "RETR %u\r\n", /* it fits: see parse */
+                           options.message + client->fetched);
+            client->fetched = (client->fetched + 1) % options.messages;
+        }
+        memcpy(text + length, line, strlen(line));
+        length += strlen(line);
+    }
+    transmit(client, text, length);
+    expect(client, STEP_WORK, options.ahead);
 }
 
 static void connect_client(struct client *client)
@@ -113,32 +157,26 @@ static void connect_client(struct client *client)
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, client->fd, &event) != 0) {
         err(1, "cannot connect to port %u", options.port);
     }
-    client->step = STEP_GREETING;
-    client->begun = false;
-    client->tail_length = 0;
+    expect(client, STEP_GREETING, 1);
 }
 
 /* The client's next operation, if there is to be one. */
 static void begin(struct client *client)
 {
-    char argument[LINE_MAX_OCTETS] = "";
     if (stopping) {
         client->step = STEP_NOTHING;
         busy--;
     } else if (client->fd < 0) {
         connect_client(client);
-    } else if (options.workload == WORK_RETR) {
-        (void)snprintf(argument, sizeof argument, "%u", options.message); /* it fits */
-        say(client, STEP_WORK, "RETR", argument);
     } else {
-        say(client, STEP_WORK, "NOOP", argument);
+        work(client);
     }
 }
 
 /* The server has closed: the end of a login session, of nothing else. */
 static void on_end(struct client *client)
 {
-    if (client->step != STEP_QUIT || !client->begun) {
+    if (client->step != STEP_QUIT || client->waited > 0) {
         errx(1, "the server closed the connection");
     }
     close(client->fd);
@@ -151,7 +189,8 @@ static void on_end(struct client *client)
     begin(client);
 }
 
-static void on_reply(struct client *client)
+/* All that was waited for has come. */
+static void on_replies(struct client *client)
 {
     char name[LINE_MAX_OCTETS];
     switch (client->step) {
@@ -173,7 +212,7 @@ static void on_reply(struct client *client)
         if (options.workload == WORK_LOGIN) {
             say(client, STEP_QUIT, "QUIT", "");
         } else {
-            operations++;
+            operations += options.ahead;
             begin(client);
         }
         break;
@@ -182,26 +221,51 @@ static void on_reply(struct client *client)
     }
 }
 
-/* Whether the reply ends with `end`, the last `length` octets of it being at `data`. Keeps what the
- * next piece needs for that. */
-static bool ends_with(struct client *client, const char *data, size_t length, const char *end)
+/* Where the first reply in text ends, behind `mark`; NULL: not in what has come. The last reply
+ * that is waited for ends where the text does, so no more of it is read than that. */
+static const char *reply_end(const char *text, const char *end, const char *mark, bool last)
 {
-    char last[sizeof client->tail + sizeof end_of_text];
-    size_t wanted = strlen(end), taken = length < wanted ? length : wanted;
-    memcpy(last, client->tail, client->tail_length);
-    memcpy(last + client->tail_length, data + length - taken, taken);
-    size_t have = client->tail_length + taken;
-    bool ended = have >= wanted && memcmp(last + have - wanted, end, wanted) == 0;
-    size_t kept = have < sizeof client->tail ? have : sizeof client->tail;
-    memcpy(client->tail, last + have - kept, kept);
-    client->tail_length = kept;
-    return ended;
+    ptrdiff_t wanted = (ptrdiff_t)strlen(mark);
+    const char *at = last ? end - 1 : text;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        at++;
+        if (at - text >= wanted && memcmp(at - wanted, mark, (size_t)wanted) == 0) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+/* What has come of the replies that are waited for. */
+static void take(struct client *client, const char *text, const char *end)
+{
+    bool message = client->step == STEP_WORK && options.workload == WORK_RETR;
+    while (client->waited > 0 && text < end) {
+        if (!client->begun && *text != '+') {
+            errx(1, "the server said %.*s", (int)(end - text < 200 ? end - text : 200), text);
+        }
+        client->begun = true;
+        const char *behind =
+            reply_end(text, end, message ? end_of_text : end_of_line, client->waited == 1);
+        if (behind == NULL) {
+            break;
+        }
+        text = behind;
+        client->begun = false;
+        client->waited--;
+    }
+    client->tail_length = end - text < TAIL_MAX ? (size_t)(end - text) : TAIL_MAX;
+    memcpy(client->tail, end - client->tail_length, client->tail_length);
+    if (client->waited == 0) {
+        on_replies(client);
+    }
 }
 
 static void on_readable(struct client *client)
 {
-    static char piece[PIECE_MAX];
-    ssize_t got = recv(client->fd, piece, sizeof piece, MSG_DONTWAIT);
+    static char buffer[TAIL_MAX + PIECE_MAX];
+    char *piece = buffer + TAIL_MAX;
+    ssize_t got = recv(client->fd, piece, PIECE_MAX, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -212,14 +276,11 @@ static void on_readable(struct client *client)
         on_end(client);
         return;
     }
-    if (!client->begun && *piece != '+') {
-        errx(1, "the server said %.*s", (int)(got < 200 ? got : 200), piece);
+    if (client->waited == 0) {
+        errx(1, "nobody asked for %.*s", (int)(got < 200 ? got : 200), piece);
     }
-    client->begun = true;
-    bool text = client->step == STEP_WORK && options.workload == WORK_RETR;
-    if (ends_with(client, piece, (size_t)got, text ? end_of_text : end_of_line)) {
-        on_reply(client);
-    }
+    memcpy(piece - client->tail_length, client->tail, client->tail_length);
+    take(client, piece - client->tail_length, piece + got);
 }
 
 static void run_slice(double seconds)
@@ -295,6 +356,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'm':
         options.message = number(state, argument, 1u << 30);
         return 0;
+    case 'M':
+        options.messages = number(state, argument, 1u << 30);
+        return 0;
+    case 'a':
+        options.ahead = number(state, argument, AHEAD_MAX);
+        return 0;
     case 'd':
         options.seconds = strtod(argument, NULL);
         return 0;
@@ -304,6 +371,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options.port == 0 || options.password == NULL) {
             argp_error(state, "--port and --password are wanted");
+        }
+        if (options.ahead > 1 && options.workload == WORK_LOGIN) {
+            argp_error(state, "a login session waits for each reply: --ahead is for noop and retr");
         }
         return 0;
     default:
@@ -319,6 +389,8 @@ static const struct argp_option table[] = {
     {"user-count", 'n', "N", 0, "how many users there are (8)", 0},
     {"password", 'p', "WORD", 0, "everybody's", 0},
     {"message", 'm', "N", 0, "which one RETR fetches (1)", 0},
+    {"messages", 'M', "N", 0, "so many from that one on, in turn (1)", 0},
+    {"ahead", 'a', "N", 0, "commands sent in one piece before their replies are waited for (1)", 0},
     {"seconds", 'd', "S", 0, "how long (5)", 0},
     {"slices", 's', 0, 0, "lengths in milliseconds come on standard input, a line each", 0},
     {0}};

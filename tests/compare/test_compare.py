@@ -150,6 +150,55 @@ class Agreement(unittest.TestCase):
             self.assertEqual(len(counts), 3)
             self.assertGreater(counts[2], 0)
 
+    def test_the_second_generator_sends_commands_ahead(self):
+        with Floor() as floor:
+            for name in ("noop", "retr"):
+                more = ("--workload", name, "--ahead=5", "--messages=3", "--seconds=0.2")
+                done = self.second(floor.address.split(":")[1], *more)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                operations = json.loads(done.stdout)["operations"]
+                self.assertGreater(operations, 0)
+                self.assertEqual(operations % 5, 0)
+            done = self.second(floor.address.split(":")[1], "--workload=login", "--ahead=2")
+            self.assertIn("--ahead is for noop and retr", done.stderr)
+
+    def test_messages_are_fetched_in_turn_and_replies_come_in_any_pieces(self):
+        reply = b"+OK\r\nA line.\r\n..\r\n.\r\n"
+        asked = []
+
+        def serve(client):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            lines = client.makefile("rb")
+            client.sendall(b"+OK\r\n")
+            for _ in ("USER", "PASS"):
+                lines.readline()
+                client.sendall(b"+OK\r\n")
+            while batch := b"".join(lines.readline() for _ in range(3)):
+                asked.append(batch)
+                for octet in reply * 3 if len(asked) == 1 else ():
+                    client.sendall(bytes([octet]))
+                client.sendall(reply * 3 if len(asked) > 1 else b"")
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def accept():
+                with server.accept()[0] as client:
+                    serve(client)
+
+            thread = threading.Thread(target=accept)
+            thread.start()
+            more = ("--connections=1", "--workload=retr", "--ahead=3", "--message=2")
+            done = self.second(
+                server.getsockname()[1], *more, "--messages=2", "--slices", text="1\n50\n"
+            )
+            thread.join()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        counts = [json.loads(line)["operations"] for line in done.stdout.splitlines()]
+        self.assertEqual(sum(counts), 3 * len(asked))
+        self.assertEqual(
+            asked[:2], [b"RETR 2\r\nRETR 3\r\nRETR 2\r\n", b"RETR 3\r\nRETR 2\r\nRETR 3\r\n"]
+        )
+
     def test_the_second_generator_does_not_count_what_a_server_refuses(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
 
