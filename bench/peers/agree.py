@@ -5,41 +5,27 @@ server's processor time while sessions are kept, without their beginning and end
 
 import argparse
 import json
-import os
-import pathlib
-import shutil
-import statistics
 import subprocess
-import tempfile
 
-from peers import ending, mail, report, slices
+from peers import mail, report, slices
 from peers.restante import Floor, Restante
 from peers.server import PASSWORD, USER, wait_until_idle
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
 
 def arguments():
-    cpus = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(
         prog="bench/agree",
         description="How far restante-bench and a second generator are apart, in microseconds of "
         "server CPU for an operation.",
     )
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR")
     parser.add_argument("--workloads", default="login,noop,retr")
     parser.add_argument("--connections", default="8,64")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each turn")
-    parser.add_argument("--set", action="append", default=[], help="Restante's KEY=VALUE")
-    parser.add_argument("--server-cpus", default=str(cpus[0]), help="for taskset")
-    parser.add_argument("--load-cpus", default=str(cpus[-1]))
-    parser.add_argument("--dir", type=os.path.abspath, help="where the mail is")
-    parser.add_argument("--report", type=pathlib.Path, default=pathlib.Path("agree.md"))
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each turn (0.7)")
+    slices.add_turns(parser, 11)
+    slices.add_place(parser, "agree.md")
     options = parser.parse_args()
-    options.build = options.build.resolve()
     options.counts = [int(one) for one in options.connections.split(",")]
-    options.users, options.workers, options.keep = max(options.counts), 1, False
+    slices.complete(options, options.counts)
     return options
 
 
@@ -69,59 +55,57 @@ def first(options, server, workload, count):
     return run["server"]["cpu_us_per_operation"]
 
 
-def measure(options, server, workload, count):
-    """Figures of both, in the order of rounds. Between two turns nobody is logged in, as the
-    maildrops are the same.
+def second(options, server, workload, count):
+    """Microseconds by bench-second. It is ended after its turn, since the maildrops are the same
+    and nobody else may be logged in.
     """
+    generator = slices.Generator(options, server, workload, count)
+    try:
+        generator.slice(100)  # Begins the sessions.
+        return generator.slice(round(options.seconds * 1000))
+    finally:
+        generator.end()
+
+
+def measure(options, turns, *what):
+    """Figures of both, in the order of rounds."""
     ours, theirs = [], []
     for _ in range(options.rounds):
-        ours.append(first(options, server, workload, count))
-        generator = slices.Generator(options, server, workload, count)
-        try:
-            generator.slice(100)  # Begins the sessions.
-            theirs.append(generator.slice(round(options.seconds * 1000)))
-        finally:
-            generator.end()
+        ours.append(turns.turn(lambda: first(options, *what)))
+        theirs.append(turns.turn(lambda: second(options, *what)))
     return ours, theirs
 
 
-def line(workload, count, server, ours, theirs):
-    cells = [f"{workload}, {count}", server.name]
-    for one in (ours, theirs):
-        cells.append(f"{statistics.median(one):.1f} ({min(one):.1f})")
-    cells.append(f"{100 * report.apart(ours, theirs):+.0f} %")
-    cells.append(f"{100 * (min(theirs) / min(ours) - 1):+.0f} %")
-    return "| " + " | ".join(cells) + " |"
+def cells(workload, count, server, ours, theirs):
+    return [
+        f"{workload}, {count}",
+        server.name,
+        slices.cell(ours),
+        slices.cell(theirs),
+        f"{100 * report.apart(ours, theirs):+.0f} %",
+        f"{100 * (min(theirs) / min(ours) - 1):+.0f} %",
+    ]
 
 
 def main():
     options = arguments()
-    ending.install()
-    with ending.held():
-        folder = tempfile.mkdtemp(prefix="restante-agree-", dir=options.dir)
-    servers = [Restante(options, folder), Floor(options, folder)]
-    lines = [
-        "| workload, connections | server | us by restante-bench | us by the second | apart "
-        "| of lowest |",
-        "|---|---|---|---|---|---|",
-    ]
-    try:
+    head = ["workload, connections", "server", "us by restante-bench", "us by the second", "apart"]
+    rows = []
+    with slices.place(options, "agree") as (folder, servers):
+        servers += [Restante(options, folder), Floor(options, folder)]
         for server in servers:
             server.start()
         mail.load(servers[0], options.users, [1])
         first(options, servers[0], "login", options.users)  # Credentials are remembered.
         wait_until_idle(servers[0])
+        turns = slices.Turns(options)
         for workload in options.workloads.split(","):
             for count in options.counts:
                 for server in servers:
-                    found = measure(options, server, workload, count)
-                    lines.append(line(workload, count, server, *found))
-                    print(lines[-1], flush=True)
-    finally:
-        ending.clear_up()
-        for server in servers:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+                    found = measure(options, turns, server, workload, count)
+                    rows.append(cells(workload, count, server, *found))
+                    print(" | ".join(rows[-1]), flush=True)
+        lines = [turns.about(), "", *slices.table([*head, "of lowest"], rows)]
     options.report.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"written to {options.report}")
 

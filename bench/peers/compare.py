@@ -15,23 +15,16 @@ import time
 from peers import accounting, ending, load, mail, packages, report
 from peers.courier import Courier
 from peers.cyrus import Cyrus
-from peers.dovecot import Dovecot, DovecotLocked, DovecotMdbox
+from peers.dovecot import DOVECOTS
 from peers.mailutils import Mailutils
 from peers.popa3d import Popa3d
 from peers.restante import Floor, Restante
-from peers.server import USER, wait_until_idle
+from peers.server import FAILURES, USER, wait_until_idle
 
-KINDS = (Restante, Floor, Dovecot, DovecotLocked, DovecotMdbox, Cyrus, Courier, Popa3d, Mailutils)
+KINDS = (Restante, Floor, *DOVECOTS, Cyrus, Courier, Popa3d, Mailutils)
 SERVERS = {kind.name: kind for kind in KINDS}
 DEFAULT_SERVERS = "restante,floor,dovecot,dovecot-lock,cyrus,courier,popa3d,mailutils"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# What goes wrong with one server: the others are measured all the same.
-FAILURES = (
-    RuntimeError,
-    OSError,  # Those of smtplib and sockets, too.
-    subprocess.SubprocessError,
-    load.GeneratorFailed,
-)
 
 
 def arguments():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dovecot, tuned: bench/peers/dovecot.conf says how."""
+"""Dovecot, tuned: bench/peers/dovecot.conf says how; and as it comes: dovecot-default.conf."""
 
 import shutil
 
@@ -13,6 +13,7 @@ class Dovecot(Server):
     packages = ("dovecot-core", "dovecot-pop3d", "dovecot-lmtpd")
     location = "maildir:@DIR@/mail/%n"
     lock = "no"
+    template = "dovecot.conf"
 
     def prepare(self):
         if not shutil.which("dovecot"):
@@ -28,7 +29,7 @@ class Dovecot(Server):
             "LOCK": self.lock,
             "PROCESSES": 2,
         }
-        (self.folder / "dovecot.conf").write_text(fill_in("dovecot.conf", values))
+        (self.folder / "dovecot.conf").write_text(fill_in(self.template, values))
 
     def command(self):
         return ["dovecot", "-F", "-c", self.folder / "dovecot.conf"]
@@ -48,3 +49,12 @@ class DovecotMdbox(Dovecot):
     name = "dovecot-mdbox"
     about = "tuned, mdbox, no lock on the maildrop"
     location = "mdbox:@DIR@/mail/%n"
+
+
+class DovecotDefault(Dovecot):
+    name = "dovecot-default"
+    about = "not tuned: a process for each session, as it comes; maildir, no lock on the maildrop"
+    template = "dovecot-default.conf"
+
+
+DOVECOTS = (Dovecot, DovecotLocked, DovecotMdbox, DovecotDefault)

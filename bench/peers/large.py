@@ -5,20 +5,14 @@ Markdown, and every figure as JSON beside it.
 
 import argparse
 import json
-import os
-import pathlib
-import shutil
 import smtplib
 import statistics
-import sys
-import tempfile
 import time
 
-from peers import ending, mail, slices
+from peers import mail, slices
 from peers.restante import Floor, Restante
 from peers.server import USER
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 WAYS = ("copy", "sendfile", "splice")
 
 
@@ -36,30 +30,22 @@ class Canned(Floor):
 
 
 def arguments():
-    cpus = sorted(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(
         prog="bench/large",
         description="Processor time of a RETR of large messages, beside servers that send the same "
         "octets canned, by copy, sendfile and splice, all in turns.",
     )
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR")
     parser.add_argument("--octets", default="65536,262144,1048576", help="sizes of messages")
     parser.add_argument("--clients", default="1,8,64", help="sessions at once")
     parser.add_argument("--ways", default=",".join(WAYS), help="of sending canned octets")
-    parser.add_argument("--rounds", type=int, default=15, help="in which each has its turn")
-    parser.add_argument("--slice", type=int, default=100, help="milliseconds of a turn")
-    parser.add_argument("--set", action="append", default=[], help="Restante's KEY=VALUE")
-    parser.add_argument("--server-cpus", default=str(cpus[0]), help="for taskset")
-    parser.add_argument("--load-cpus", default=str(cpus[-1]))
-    parser.add_argument("--dir", type=os.path.abspath, help="where the mail is")
-    parser.add_argument("--report", type=pathlib.Path, default=pathlib.Path("large.md"))
+    parser.add_argument("--slice", type=int, default=100, help="milliseconds of a turn (100)")
+    slices.add_turns(parser, 15)
+    slices.add_place(parser, "large.md")
     options = parser.parse_args()
-    options.build = options.build.resolve()
     options.sizes = [int(one) for one in options.octets.split(",")]
     options.counts = [int(one) for one in options.clients.split(",")]
     options.ways = options.ways.split(",")
-    options.users = max(options.counts)
-    options.workers, options.keep = 1, False
+    slices.complete(options, options.counts)
     return options
 
 
@@ -79,7 +65,7 @@ def deliver(server, options):
                 raise RuntimeError(f"not delivered: {wrong[0]}")
 
 
-def measure(options, restante, folder, number, octets):
+def measure(options, turns, restante, folder, number, octets):
     """The rows of one size."""
     servers = [Canned(options, folder, way, octets) for way in options.ways] + [restante]
     rows = []
@@ -93,12 +79,12 @@ def measure(options, restante, folder, number, octets):
                 )
                 for one in servers
             ]
-            figures = slices.in_turns(generators, options.rounds, options.slice)
+            figures = turns.take(generators, options.slice)
             names = [*options.ways, "restante"]
             rows.append(
                 {"octets": octets, "clients": count, "us": dict(zip(names, figures, strict=True))}
             )
-            print(line(rows[-1], options.ways), flush=True)
+            print(" | ".join(cells(rows[-1], options.ways)), flush=True)
     finally:
         for server in servers[:-1]:
             server.stop()
@@ -109,55 +95,43 @@ def ratios(row, ways):
     """The best canned way; how far above it Restante is, in the same round and by the lowest."""
     us = row["us"]
     best = min(ways, key=lambda way: statistics.median(us[way]))
-    pairs = [own / canned for own, canned in zip(us["restante"], us[best], strict=True)]
-    return best, statistics.median(pairs), min(us["restante"]) / min(us[best])
+    return best, *slices.ratio(us["restante"], us[best])
 
 
-def line(row, ways):
-    cells = [f"{row['octets'] // 1024} KB, {row['clients']}"]
-    for name in (*ways, "restante"):
-        values = row["us"][name]
-        cells.append(f"{statistics.median(values):.1f} ({min(values):.1f})")
+def cells(row, ways):
+    found = [f"{row['octets'] // 1024} KB, {row['clients']}"]
+    found += [slices.cell(row["us"][name]) for name in (*ways, "restante")]
     best, median, lowest = ratios(row, ways)
-    return "| " + " | ".join([*cells, best, f"{median:.2f}", f"{lowest:.2f}"]) + " |"
+    return [*found, best, f"{median:.2f}", f"{lowest:.2f}"]
 
 
-def render(options, rows, load):
+def render(options, rows, turns):
     head = ["size, clients", *(f"canned {way}" for way in options.ways), "restante", "best canned"]
     head += ["restante / best", "of lowest"]
     lines = [
         "Microseconds of server CPU for a RETR, medians of "
         f"{options.rounds} turns of {options.slice} ms (lowest); the ratio is the median of those "
-        "of the same round, and that of the lowest figures. Load average "
-        f"{load[0]:.1f} before, {os.getloadavg()[0]:.1f} after.",
+        f"of the same round, and that of the lowest figures. {turns.about()}",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
+        *slices.table(head, [cells(row, options.ways) for row in rows]),
     ]
-    return "\n".join(lines + [line(row, options.ways) for row in rows]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def main():
     options = arguments()
-    ending.install()
-    if not (options.build / "bench" / "bench-second").exists():
-        sys.exit(f"bench/large: no programs in {options.build}: deploy/quickstart --build-only")
-    load = os.getloadavg()
-    with ending.held():
-        folder = tempfile.mkdtemp(prefix="restante-large-", dir=options.dir)
-    restante = Restante(options, folder)
     rows = []
-    try:
+    with slices.place(options, "large") as (folder, servers):
+        restante = Restante(options, folder)
+        servers.append(restante)
         restante.start()
         deliver(restante, options)
         time.sleep(1)  # A checkpoint of the deliveries.
+        turns = slices.Turns(options)
         for number, octets in enumerate(options.sizes, 1):
-            rows += measure(options, restante, folder, number, octets)
-    finally:
-        ending.clear_up()
-        restante.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-    options.report.write_text(render(options, rows, load), encoding="utf-8")
+            rows += measure(options, turns, restante, folder, number, octets)
+        report = render(options, rows, turns)
+    options.report.write_text(report, encoding="utf-8")
     options.report.with_suffix(".json").write_text(json.dumps(rows) + "\n", encoding="utf-8")
     print(f"written to {options.report}")
 

@@ -69,7 +69,7 @@ WORKLOADS = [
 ]
 
 
-class GeneratorFailed(Exception):
+class GeneratorFailed(RuntimeError):
     pass
 
 

@@ -30,14 +30,15 @@ def message(user, number, octets=OCTETS):
     return (head + body).encode("ascii")
 
 
-def deliver(port, users, messages, over):
+def deliver(port, users, messages, octets, over):
     """One connection's part, unless it is over before."""
     with smtplib.LMTP("127.0.0.1", port, local_hostname="compare.test", timeout=120) as client:
         for user in users:
             for number in messages:
                 if over.is_set():
                     return
-                client.sendmail("sender@compare.test", [f"{user}@localhost"], message(user, number))
+                data = message(user, number, octets)
+                client.sendmail("sender@compare.test", [f"{user}@localhost"], data)
 
 
 def write(path, data, mode="wb"):
@@ -78,12 +79,14 @@ def load(server, users, messages):
     return time.monotonic() - begin
 
 
-def deliver_all(port, names, messages):
+def deliver_all(port, names, messages, octets=OCTETS):
     parts = [names[part::CONNECTIONS] for part in range(CONNECTIONS)]
     over = threading.Event()
     pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS)
     try:
-        pending = [pool.submit(deliver, port, part, messages, over) for part in parts if part]
+        pending = [
+            pool.submit(deliver, port, part, messages, octets, over) for part in parts if part
+        ]
         for done in pending:
             done.result()
     finally:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 from harness import settings
@@ -20,7 +22,7 @@ from loadgen.program import Floor
 
 sys.path.append(str(settings.ROOT / "bench"))
 
-from peers import accounting, chart, large, mail, report  # noqa: E402
+from peers import accounting, chart, large, mail, report, slices  # noqa: E402
 
 
 # Four children use a little processor time, end, and are waited for.
@@ -39,7 +41,7 @@ input()
 """
 
 
-def run_short(test, name, path, options):
+def run_short(test, name, path, options, code=0, env=None):
     """bench/NAME with its report in `path`; it leaves nothing behind."""
     here = path / "here"
     here.mkdir()
@@ -49,9 +51,10 @@ def run_short(test, name, path, options):
         capture_output=True,
         text=True,
         check=False,
+        env=env,
         timeout=settings.seconds(300),
     )
-    test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+    test.assertEqual(done.returncode, code, done.stdout + done.stderr)
     test.assertEqual(os.listdir(here), [])
 
 
@@ -233,6 +236,51 @@ class Large(unittest.TestCase):
                 self.assertTrue(all(one > 0 for us in row["us"].values() for one in us), row)
             table = (path / "large.md").read_text(encoding="utf-8")
             self.assertIn("| 68 KB, 2 |", table)
+
+
+class InTurns(unittest.TestCase):
+    def test_a_stolen_turn_is_repeated_but_only_so_often(self):
+        turns = slices.Turns(types.SimpleNamespace(server_cpus="0", load_cpus="0", repeats=2))
+        figures = iter(range(1, 10))
+        shares = [0.3, 0.1, 0.9, 0.8, 0.7]
+        with unittest.mock.patch.object(slices.Stolen, "share", side_effect=shares):
+            taken = [turns.turn(lambda: next(figures)) for _ in range(2)]
+        self.assertEqual(taken, [2, 5])
+        self.assertEqual((turns.counted, turns.repeated, turns.stolen), (2, 3, 1))
+
+    def test_processors_are_named_as_taskset_takes_them(self):
+        self.assertEqual(slices.processors("0,2-3", "1"), {"cpu0", "cpu1", "cpu2", "cpu3"})
+
+    def test_servers_are_measured_in_turns_and_nothing_is_left_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            options = ["--servers=restante,floor", "--workloads=login,retr", "--connections=2"]
+            options += ["--ahead=1,3", "--octets=9000", "--messages=2", "--rounds=1", "--slice=20"]
+            run_short(self, "turns", path, options)
+            document = json.loads((path / "turns.json").read_text(encoding="utf-8"))
+            found = [(row["workload"], row["ahead"]) for row in document["rows"]]
+            self.assertEqual(found, [("login", 1), ("retr", 1), ("retr", 3)])
+            for row in document["rows"]:
+                self.assertTrue(all(us[0] > 0 for us in row["us"].values()), row)
+            self.assertEqual(document["disturbance"]["turns"], 6)
+            table = (path / "turns.md").read_text(encoding="utf-8")
+            self.assertIn("| restante | floor | restante / floor |", table)
+            self.assertIn("| retr, 2, 3 |", table)
+
+    def test_who_is_not_there_is_named_and_the_others_are_measured(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder)
+            programs = path / "programs"
+            programs.mkdir()
+            for name in ("sh", "dirname", "python3", "taskset", "dpkg-query"):
+                if shutil.which(name):
+                    (programs / name).symlink_to(shutil.which(name))
+            options = ["--servers=floor,dovecot", "--workloads=noop", "--connections=1"]
+            options += ["--rounds=1", "--slice=20"]
+            run_short(self, "turns", path, options, 1, {**os.environ, "PATH": str(programs)})
+            text = (path / "turns.md").read_text(encoding="utf-8")
+            self.assertIn("| noop, 1, 1 |", text)
+            self.assertIn("Not measured: dovecot: ", text)
 
 
 class Plot(unittest.TestCase):
