@@ -597,6 +597,12 @@ static bool can_be_sent(const char *password, size_t length)
            memchr(password, '\r', length) == NULL && memchr(password, '\n', length) == NULL;
 }
 
+void account_wipe(struct account *account)
+{
+    mem_wipe(account->credentials, account->credential_count * sizeof account->credentials[0]);
+    account->credential_count = 0;
+}
+
 enum status account_set_password(struct account *account, const char *password, size_t length)
 {
     struct account_credential made;

@@ -121,5 +121,7 @@ MUST_CHECK enum status account_set_password(struct account *account, const char 
 /* Replaces them by a ready "{SCHEME}data" credential (imports; no braces means {CRYPT}).
  * STATUS_UNSUPPORTED for unknown schemes, STATUS_INVALID for malformed data. */
 MUST_CHECK enum status account_set_credential(struct account *account, const char *credential);
+/* Takes its credentials from an account that has been read: all of it that is secret. */
+void account_wipe(struct account *account);
 
 #endif

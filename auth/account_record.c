@@ -164,5 +164,11 @@ enum status account_record_decode(const uint8_t *data, size_t length, struct acc
     for (uint32_t i = 0; i < out_account->credential_count && status == STATUS_OK; i++) {
         status = take_credential(&at, end, &out_account->credentials[i]);
     }
-    return status == STATUS_OK && at != end ? STATUS_CORRUPT : status;
+    if (status == STATUS_OK && at != end) {
+        status = STATUS_CORRUPT;
+    }
+    if (status != STATUS_OK) {
+        account_wipe(out_account);
+    }
+    return status;
 }

@@ -28,7 +28,7 @@
 size_t account_record_encode(const struct account *account, uint8_t out[ACCOUNT_RECORD_MAX]);
 
 /* Fills all but the name. STATUS_CORRUPT for octets that no encode writes, STATUS_UNSUPPORTED for a
- * later format. */
+ * later format; what it has read of the credentials is wiped then. */
 MUST_CHECK enum status account_record_decode(const uint8_t *data, size_t length,
                                              struct account *out_account);
 

@@ -14,9 +14,9 @@
  */
 #include "auth/account_alias.h"
 #include "auth/auth_state.h"
-#include "io/mem.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +34,6 @@ struct targets {
 struct recipient_search {
     struct verify_job job;
     struct post_message answer;
-    struct passdb_query query;
-    struct identity exact, stripped;
     enum phase phase;
     bool may_strip; /* `stripped` is one */
     struct auth *auth;
@@ -48,22 +46,27 @@ struct recipient_search {
     struct auth_lookup *lookup; /* NULL once given up */
     struct drop_ask *drop;
     uint32_t drops_known; /* of `found` */
+    /* below: large, and written before it is read */
+    struct identity exact, stripped;
+    struct passdb_query query;
 };
 
 /* --- who it is ---------------------------------------------------------------------------------
  */
 
+/* Adds who has been found; his credentials are of no use here. */
 static enum status add_found(struct recipient_search *search)
 {
+    struct account *account = &search->query.account;
     uint32_t count = search->found_count;
     struct auth_identity *grown = realloc(search->found, (count + 1) * sizeof *grown);
-    if (grown == NULL) {
-        return STATUS_NO_MEMORY;
+    if (grown != NULL) {
+        search->found = grown;
+        search->found_count++;
+        auth_identity_set(&grown[count], account);
     }
-    search->found = grown;
-    search->found_count++;
-    auth_identity_set(&grown[count], &search->query.account);
-    return STATUS_OK;
+    account_wipe(account);
+    return grown != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 /* Adds a name to the targets unless it is there. */
@@ -217,7 +220,6 @@ static enum status prepare(struct recipient_search *search, struct auth *auth, c
 
 static void free_search(struct recipient_search *search)
 {
-    mem_wipe(&search->query.account, sizeof search->query.account);
     free(search->targets);
     free(search->found);
     free(search);
@@ -375,10 +377,12 @@ enum status auth_find_recipient(struct auth_lookup *lookup, const char *address,
     struct auth *auth = lookup->client->auth;
     lookup->others = NULL;
     lookup->other_count = 0;
-    struct recipient_search *search = calloc(1, sizeof *search);
+    struct recipient_search *search = malloc(sizeof *search);
     if (search == NULL) {
         return STATUS_IO;
     }
+    memset(search, 0, offsetof(struct recipient_search, exact));
+    search->query.on_answer = NULL;
     search->client = lookup->client;
     search->lookup = lookup;
     enum status status = prepare(search, auth, address, length);

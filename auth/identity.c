@@ -19,9 +19,9 @@ static bool is_local_character(uint8_t octet)
            (octet != 0 && strchr("!#$%&'*+-/=?^_`{|}~.", octet) != NULL);
 }
 
-static bool is_domain_character(uint8_t octet)
+static bool is_label_character(uint8_t octet)
 {
-    return is_letter_or_digit(octet) || octet == '-' || octet == '_' || octet == '.';
+    return is_letter_or_digit(octet) || octet == '-' || octet == '_';
 }
 
 static char lower(uint8_t octet)
@@ -44,19 +44,24 @@ static bool all_allowed(const uint8_t *text, size_t length, bool (*is_allowed)(u
     return length > 0;
 }
 
-/* Labels divided by single dots, none at either end. */
+/* Labels divided by single dots. */
 static bool domain_is_valid(const uint8_t *text, size_t length)
 {
-    if (length > AUTH_DOMAIN_MAX || !all_allowed(text, length, is_domain_character)) {
+    if (length == 0 || length > AUTH_DOMAIN_MAX) {
         return false;
     }
-    for (size_t i = 0; i < length; i++) {
-        bool at_edge = i == 0 || i + 1 == length;
-        if (text[i] == '.' && (at_edge || text[i + 1] == '.')) {
+    const uint8_t *label = text, *end = text + length;
+    for (;;) {
+        const uint8_t *dot = memchr(label, '.', (size_t)(end - label));
+        const uint8_t *behind = dot != NULL ? dot : end;
+        if (!all_allowed(label, (size_t)(behind - label), is_label_character)) {
             return false;
         }
+        if (dot == NULL) {
+            return true;
+        }
+        label = dot + 1;
     }
-    return true;
 }
 
 /* "[...]" with printable characters but brackets and backslash, RFC 5321 section 4.1.3. */

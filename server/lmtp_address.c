@@ -46,10 +46,10 @@ static bool is_local(uint8_t octet)
            (octet != 0 && strchr("!#$%&'*+-/=?^_`{|}~.", octet) != NULL);
 }
 
-/* The underscore is no host name's, but is in use. */
-static bool is_domain(uint8_t octet)
+/* What a label of a domain has. The underscore is no host name's, but is in use. */
+static bool is_label(uint8_t octet)
 {
-    return is_letter_or_digit(octet) || octet == '-' || octet == '_' || octet == '.';
+    return is_letter_or_digit(octet) || octet == '-' || octet == '_';
 }
 
 static bool is_printable(uint8_t octet)
@@ -130,17 +130,12 @@ static bool skip_domain(struct cursor *cursor)
         return skip_kind(cursor, is_literal) > 0 && skip_octet(cursor, ']') &&
                cursor->at - start <= LMTP_DOMAIN_LEN_MAX;
     }
-    size_t length = skip_kind(cursor, is_domain);
-    if (length == 0 || length > LMTP_DOMAIN_LEN_MAX || start[0] == '.' ||
-        start[length - 1] == '.') {
-        return false;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if (start[i] == '.' && start[i - 1] == '.') {
+    do {
+        if (skip_kind(cursor, is_label) == 0) {
             return false;
         }
-    }
-    return true;
+    } while (skip_octet(cursor, '.'));
+    return cursor->at - start <= LMTP_DOMAIN_LEN_MAX;
 }
 
 /* "@one,@two:" in front of an address: passed over (RFC 5321 appendix C). */

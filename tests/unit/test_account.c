@@ -225,6 +225,17 @@ Test(account, stores_yescrypt_and_scram_for_a_password)
     cr_expect_eq(account.credential_count, 3); /* untouched */
 }
 
+Test(account, leaves_no_octet_of_a_credential_that_is_wiped)
+{
+    static const struct account empty;
+    struct account account = {
+        .name = "a@b", .credential_count = 2, .credentials = {{"{PLAIN}a"}, {"{PLAIN}b"}}};
+    account_wipe(&account);
+    cr_assert_eq(account.credential_count, 0);
+    cr_assert(memcmp(account.credentials, empty.credentials, sizeof empty.credentials) == 0);
+    cr_assert_str_eq(account.name, "a@b");
+}
+
 Test(account, takes_ready_credentials_of_known_schemes)
 {
     struct account account = {0};
