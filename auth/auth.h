@@ -206,6 +206,7 @@ struct auth_request {
     bool tls;
     const struct auth_tls *tls_facts; /* NULL: none */
     const struct auth_policy *policy; /* NULL: the default */
+    const char *hostname;             /* ours, in CRAM-MD5's challenge; read by auth_start only */
     /* out */
     struct auth_identity
         identity;      /* with AUTH_OK and AUTH_DISABLED; name also set on failure if it parsed */

@@ -13,11 +13,14 @@
 #include "auth/secret.h"
 #include "io/mem.h"
 
-#include <stdlib.h>
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#define CRAM_DIGEST_CHARACTERS 32 /* of MD5, in hexadecimal */
-#define APOP_DIGEST_OCTETS     16
+#define CRAM_CHALLENGE_MAX 320 /* octets with NUL: two numbers and a host name of 255 */
+#define APOP_DIGEST_OCTETS 16
 
 /* The account's password, or another in `substitute`. */
 static const char *password_of(const struct account *account, char substitute[33])
@@ -37,31 +40,31 @@ static const char *password_of(const struct account *account, char substitute[33
 /* --- CRAM-MD5 ----------------------------------------------------------------------------------
  */
 
+/* Random digits, the time, and who asks (RFC 2195 section 2). */
 static enum sasl_step cram_begin(struct auth_sasl *sasl)
 {
-    struct sasl_gsasl_library *library = sasl->request->client->auth->gsasl;
-    char *challenge = NULL;
-    size_t length = 0;
-    if (sasl_gsasl_begin(library, "CRAM-MD5", &sasl->gsasl) != STATUS_OK ||
-        sasl_gsasl_step(sasl->gsasl, NULL, 0, &challenge, &length) != STATUS_AGAIN) {
-        return SASL_UNAVAILABLE;
-    }
-    enum sasl_step step = sasl_challenge(sasl, challenge, length);
-    free(challenge);
-    return step;
+    uint64_t number;
+    char challenge[CRAM_CHALLENGE_MAX];
+    const char *hostname = sasl->request->hostname;
+    secret_random(&number, sizeof number);
+    int length = snprintf(challenge, sizeof challenge, "<%020" PRIu64 ".%lld@%.255s>", number,
+                          (long long)time(NULL), hostname != NULL ? hostname : "localhost");
+    assert(length > 0 && (size_t)length < sizeof challenge);
+    sasl->step = 1;
+    return sasl_challenge(sasl, challenge, (size_t)length);
 }
 
 /* The name ends at the last space: it may have some itself. */
 static enum sasl_step cram_on_response(struct auth_sasl *sasl, const char *data, size_t length)
 {
-    if (sasl->gsasl == NULL) {
+    if (sasl->step == 0) {
         /* The server speaks first: an initial response is wrong (RFC 5034 section 4). */
         return data == NULL ? cram_begin(sasl) : SASL_REFUSE;
     }
-    if (length < CRAM_DIGEST_CHARACTERS + 2 || memchr(data, '\0', length) != NULL) {
+    if (length < SASL_GSASL_CRAM_DIGITS + 2 || memchr(data, '\0', length) != NULL) {
         return SASL_REFUSE;
     }
-    size_t name_length = length - CRAM_DIGEST_CHARACTERS - 1;
+    size_t name_length = length - SASL_GSASL_CRAM_DIGITS - 1;
     if (data[name_length] != ' ') {
         return SASL_REFUSE;
     }
@@ -70,19 +73,17 @@ static enum sasl_step cram_on_response(struct auth_sasl *sasl, const char *data,
 
 static enum sasl_step cram_on_account(struct auth_sasl *sasl, const struct account *account)
 {
-    char substitute[33], *unused = NULL;
-    size_t unused_length = 0;
+    char substitute[33], wanted[SASL_GSASL_CRAM_DIGITS];
     const char *password = password_of(account, substitute);
-    enum status status = sasl_gsasl_set_password(sasl->gsasl, password);
-    if (status == STATUS_OK) {
-        status =
-            sasl_gsasl_step(sasl->gsasl, sasl->held, sasl->held_length, &unused, &unused_length);
-        free(unused);
-    }
+    const char *given = sasl->held + sasl->held_length - SASL_GSASL_CRAM_DIGITS;
+    enum status status = sasl_gsasl_cram(sasl->request->client->auth->gsasl, sasl->challenge,
+                                         sasl->challenge_length, password, wanted);
     if (status == STATUS_NO_MEMORY) {
         return SASL_UNAVAILABLE;
     }
-    return status == STATUS_OK && password != substitute ? SASL_ADMIT : SASL_REFUSE;
+    bool same = status == STATUS_OK && secret_equal(wanted, given, sizeof wanted);
+    mem_wipe(wanted, sizeof wanted);
+    return same && password != substitute ? SASL_ADMIT : SASL_REFUSE;
 }
 
 const struct sasl_ops sasl_cram_ops = {.on_response = cram_on_response,

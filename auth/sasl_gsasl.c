@@ -23,7 +23,9 @@ struct sasl_gsasl {
     Gsasl_session *session;
 };
 
-static const char *const names[] = {"CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256",
+#define CRAM "CRAM-MD5"
+
+static const char *const names[] = {"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256",
                                     "SCRAM-SHA-256-PLUS"};
 
 enum status sasl_gsasl_open(struct sasl_gsasl_library **out_library)
@@ -33,11 +35,13 @@ enum status sasl_gsasl_open(struct sasl_gsasl_library **out_library)
         free(library);
         return STATUS_NO_MEMORY;
     }
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!gsasl_server_support_p(library->handle, names[i])) {
-            sasl_gsasl_close(&library);
-            return STATUS_UNSUPPORTED;
-        }
+    bool has_all = gsasl_client_support_p(library->handle, CRAM) != 0;
+    for (size_t i = 0; has_all && i < sizeof names / sizeof names[0]; i++) {
+        has_all = gsasl_server_support_p(library->handle, names[i]) != 0;
+    }
+    if (!has_all) {
+        sasl_gsasl_close(&library);
+        return STATUS_UNSUPPORTED;
     }
     *out_library = library;
     return STATUS_OK;
@@ -94,7 +98,6 @@ void sasl_gsasl_end(struct sasl_gsasl **exchange)
     if (*exchange == NULL) {
         return;
     }
-    wipe((*exchange)->session, GSASL_PASSWORD);
     wipe((*exchange)->session, GSASL_SCRAM_STOREDKEY);
     wipe((*exchange)->session, GSASL_SCRAM_SERVERKEY);
     gsasl_finish((*exchange)->session);
@@ -145,11 +148,6 @@ enum status sasl_gsasl_set_binding(struct sasl_gsasl *exchange, bool is_exporter
                       length);
 }
 
-enum status sasl_gsasl_set_password(struct sasl_gsasl *exchange, const char *password)
-{
-    return set(exchange, GSASL_PASSWORD, password);
-}
-
 enum status sasl_gsasl_step(struct sasl_gsasl *exchange, const char *data, size_t length,
                             char **out_data, size_t *out_length)
 {
@@ -163,4 +161,39 @@ enum status sasl_gsasl_step(struct sasl_gsasl *exchange, const char *data, size_
     }
     free(output);
     return result == GSASL_MALLOC_ERROR ? STATUS_NO_MEMORY : STATUS_DENIED;
+}
+
+/* A client's answer is its name, a space and the digits. */
+static enum status cram_answer(Gsasl_session *session, const char *challenge, size_t length,
+                               const char *password, char out_digits[SASL_GSASL_CRAM_DIGITS])
+{
+    char *answer = NULL;
+    size_t answer_length = 0;
+    if (gsasl_property_set(session, GSASL_AUTHID, "x") != GSASL_OK ||
+        gsasl_property_set(session, GSASL_PASSWORD, password) != GSASL_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    int result = gsasl_step(session, challenge, length, &answer, &answer_length);
+    if (result != GSASL_OK) {
+        return result == GSASL_MALLOC_ERROR ? STATUS_NO_MEMORY : STATUS_INVALID;
+    }
+    assert(answer_length > SASL_GSASL_CRAM_DIGITS);
+    memcpy(out_digits, answer + answer_length - SASL_GSASL_CRAM_DIGITS, SASL_GSASL_CRAM_DIGITS);
+    mem_wipe(answer, answer_length);
+    free(answer);
+    return STATUS_OK;
+}
+
+enum status sasl_gsasl_cram(struct sasl_gsasl_library *library, const char *challenge,
+                            size_t length, const char *password,
+                            char out_digits[SASL_GSASL_CRAM_DIGITS])
+{
+    Gsasl_session *session;
+    if (gsasl_client_start(library->handle, CRAM, &session) != GSASL_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = cram_answer(session, challenge, length, password, out_digits);
+    wipe(session, GSASL_PASSWORD);
+    gsasl_finish(session);
+    return status;
 }

@@ -29,7 +29,7 @@ MUST_CHECK enum status sasl_gsasl_derive(enum scram_kind kind, const char *passw
 
 struct sasl_gsasl; /* the server's side of one exchange */
 
-/* `mechanism` is one of the names above, in upper case, with "-PLUS" or without. */
+/* `mechanism` is a SCRAM's name in upper case, with "-PLUS" or without. */
 MUST_CHECK enum status sasl_gsasl_begin(struct sasl_gsasl_library *library, const char *mechanism,
                                         struct sasl_gsasl **out_exchange);
 /* Wipes what it was given. NULLs; NULL inside is allowed. */
@@ -44,8 +44,14 @@ MUST_CHECK enum status sasl_gsasl_set_keys(struct sasl_gsasl *exchange, enum scr
 MUST_CHECK enum status sasl_gsasl_set_binding(struct sasl_gsasl *exchange, bool is_exporter,
                                               const uint8_t *octets, size_t length);
 
-/* Before the second CRAM-MD5 step. STATUS_NO_MEMORY. */
-MUST_CHECK enum status sasl_gsasl_set_password(struct sasl_gsasl *exchange, const char *password);
+#define SASL_GSASL_CRAM_DIGITS 32 /* of MD5, in hexadecimal */
+
+/* What CRAM-MD5 (RFC 2195) makes of a challenge and a password, in lower case. The library's own
+ * server would say "@localhost" in its challenge, so it is asked as a client is. The password is
+ * prepared (RFC 4013); STATUS_INVALID for one that has no prepared form. STATUS_NO_MEMORY. */
+MUST_CHECK enum status sasl_gsasl_cram(struct sasl_gsasl_library *library, const char *challenge,
+                                       size_t length, const char *password,
+                                       char out_digits[SASL_GSASL_CRAM_DIGITS]);
 
 /*
  * Gives the client's octets (none: the mechanism speaks first) to the exchange. STATUS_OK: the

@@ -143,6 +143,7 @@ static enum verdict start(struct pop3_session *pop3, struct command_word mechani
         return VERDICT_DONE;
     }
     login->exchange = true;
+    login->auth.hostname = pop3->session.worker->config->hostname; /* a reload changes it */
     enum auth_verdict judged =
         auth_start(&login->auth, mechanism.data, mechanism.length, initial, initial_length);
     if (judged == AUTH_FAILED && strcmp(login->auth.mechanism, "unknown") == 0) {

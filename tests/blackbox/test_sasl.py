@@ -190,6 +190,24 @@ class Sasl(SaslCase):
         )
 
 
+class Challenges(SaslCase):
+    def test_cram_md5_names_the_configured_host(self):
+        server = self.private_server(
+            options=["hostname=mail.example.org", "listener.pop3.auth_cram_md5=true"]
+        )
+        users = server.folder / "users"
+        users.write_text("tim@localhost:{PLAIN}secret::::::\n")
+        server.options.append(f"auth.databases=passwd-file:{users},embedded")
+        server.start()
+        client = Pop3(server.address("pop3"))
+        self.addCleanup(client.close)
+        challenge = self.challenge(client.ask("AUTH CRAM-MD5"))
+        self.assertRegex(challenge, rb"^<\d+\.\d+@mail\.example\.org>$")
+        proof = hmac.new(b"secret", challenge, "md5").hexdigest()
+        client.ok(b64(f"tim {proof}"))
+        self.in_transaction(client)
+
+
 class Scram(SaslCase):
     """RFC 5802 by hand, so that what is bound to what can be spoiled."""
 

@@ -72,6 +72,22 @@ Test(sasl_cram, admits_who_has_the_password)
     cr_expect_eq(cram("demo", "secret"), AUTH_FAILED); /* its password is not stored readably */
 }
 
+Test(sasl_cram, a_challenge_says_who_asks)
+{
+    char digest[33], response[40];
+    probe.request.hostname = "mail.example.org";
+    cr_assert_eq(probe_start(&probe, "CRAM-MD5", NULL, 0), AUTH_CHALLENGE);
+    char *challenge = strndup(probe.request.challenge, probe.request.challenge_length);
+    cr_assert_not_null(challenge);
+    const char *at = strchr(challenge, '@');
+    cr_assert_not_null(at);
+    cr_expect_str_eq(at, "@mail.example.org>");
+    keyed_md5("tanstaaftanstaaf", challenge, strlen(challenge), digest);
+    (void)snprintf(response, sizeof response, "tim %s", digest);
+    cr_expect_eq(probe_continue(&probe, response, strlen(response)), AUTH_OK);
+    free(challenge);
+}
+
 Test(sasl_cram, each_challenge_is_another)
 {
     char first[200];

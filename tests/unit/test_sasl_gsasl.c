@@ -54,6 +54,18 @@ Test(sasl_gsasl, sends_the_salt_and_iterations_it_was_given)
     sasl_gsasl_end(&exchange);
 }
 
+/* RFC 2195 section 2. */
+Test(sasl_gsasl, gives_the_digest_of_the_example)
+{
+    static const char challenge[] = "<1896.697170952@postoffice.reston.mci.net>";
+    char digits[SASL_GSASL_CRAM_DIGITS];
+    cr_assert_eq(sasl_gsasl_cram(library, challenge, strlen(challenge), "tanstaaftanstaaf", digits),
+                 STATUS_OK);
+    cr_expect_eq(memcmp(digits, "b913a602c7eda7a495b4e6e7334d3890", sizeof digits), 0);
+    cr_expect_eq(sasl_gsasl_cram(library, challenge, strlen(challenge), "a\x07", digits),
+                 STATUS_INVALID);
+}
+
 Test(sasl_gsasl, denies_garbage)
 {
     struct sasl_gsasl *exchange = NULL;
