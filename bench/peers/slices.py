@@ -214,8 +214,9 @@ class Turns:
             f"Load average {found['load_before']:.1f} before, {found['load_after']:.1f} after; the "
             f"hypervisor took {100 * found['stolen']:.0f} % of the time of the processor that lost "
             f"most. A turn of which it took more than {100 * STOLEN_MAX:.0f} % was repeated, "
-            f"{self.options.repeats} times at most: {found['repeated']} repetitions, {found['turns']} turns that count, "
-            f"{found['stolen_though_counted']} of them stolen all the same."
+            f"{self.options.repeats} times at most: {found['repeated']} repetitions, "
+            f"{found['turns']} turns that count, {found['stolen_though_counted']} of them stolen "
+            "all the same."
         )
 
 
