@@ -86,6 +86,70 @@ static enum status check(const struct alias *alias, struct error *out_error)
 /* --- the table ---------------------------------------------------------------------------------
  */
 
+/* The names an alias stands for, those of its targets included, as delivery opens them. */
+struct walk {
+    uint32_t count;
+    struct alias alias; /* the one being read */
+    char names[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
+};
+
+static void walk_add(struct walk *walk, const char *name)
+{
+    for (uint32_t i = 0; i < walk->count; i++) {
+        if (strcmp(walk->names[i], name) == 0) {
+            return;
+        }
+    }
+    if (walk->count < AUTH_ALIAS_TARGETS_MAX) {
+        memcpy(walk->names[walk->count++], name, strlen(name) + 1);
+    }
+}
+
+/* Adds the targets of `alias`; STATUS_INVALID when one of them is `wanted`. */
+static enum status walk_open(struct walk *walk, const struct alias *alias, const char *wanted,
+                             struct error *out_error)
+{
+    for (uint32_t i = 0; i < alias->target_count; i++) {
+        if (strcmp(alias->targets[i], wanted) == 0) {
+            return error_set(out_error, STATUS_INVALID, 0, NULL,
+                             "an alias must not lead back to itself, as it would by way of %.160s",
+                             alias->name);
+        }
+        walk_add(walk, alias->targets[i]);
+    }
+    return STATUS_OK;
+}
+
+/* STATUS_INVALID when the alias would lead back to itself. */
+static enum status check_loop(struct account_db *db, struct kv_txn *txn, const struct alias *alias,
+                              struct error *out_error)
+{
+    struct walk *walk = calloc(1, sizeof *walk);
+    struct kv_bytes value;
+    if (walk == NULL) {
+        return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "writing alias %s", alias->name);
+    }
+    enum status status = walk_open(walk, alias, alias->name, out_error);
+    for (uint32_t i = 0; i < walk->count && status == STATUS_OK; i++) {
+        struct kv_bytes key = account_text(walk->names[i]);
+        status = kv_get(txn, db->aliases, key, &value);
+        if (status == STATUS_NOT_FOUND) {
+            status = STATUS_OK; /* somebody's name, or nobody's yet */
+            continue;
+        }
+        if (status == STATUS_OK) {
+            status = on_entry(&walk->alias, key, value);
+        }
+        if (status == STATUS_OK) {
+            status = walk_open(walk, &walk->alias, alias->name, out_error);
+        } else {
+            (void)error_set(out_error, status, 0, db->path, "reading alias %s", walk->names[i]);
+        }
+    }
+    free(walk);
+    return status;
+}
+
 /* Sets it and counts it in its domain, if it is new. */
 static enum status put(struct account_db *db, struct kv_txn *txn, const struct alias *alias,
                        struct kv_bytes value)
@@ -113,6 +177,12 @@ enum status account_alias_set(struct account_db *db, const struct alias *alias,
     }
     status = kv_begin_write(db->kv, &txn);
     if (status == STATUS_OK) {
+        status = check_loop(db, txn, alias, out_error);
+        if (status != STATUS_OK) {
+            kv_abort(&txn);
+            free(record);
+            return status;
+        }
         status = put(db, txn, alias, (struct kv_bytes){record, encode(alias, record)});
     }
     free(record);

@@ -4,8 +4,8 @@
  * the domain's catch-all: where mail for its unknown names goes. They live beside the embedded
  * accounts; threads and durability as there (auth/account.h).
  *
- * A target may be an alias too. Loops do no harm: the whole of an alias is at most
- * AUTH_ALIAS_TARGETS_MAX names.
+ * A target may be an alias too. The whole of an alias is at most AUTH_ALIAS_TARGETS_MAX names, so
+ * that a loop ends; none is accepted, but former versions did.
  *
  * Record: targets (2 octets), then each: length (2), name.
  */
@@ -23,7 +23,8 @@ struct alias {
     char targets[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
 };
 
-/* Sets or replaces. STATUS_INVALID when a name is none or the count is out of its bounds. */
+/* Sets or replaces. STATUS_INVALID when a name is none, the count is out of its bounds, or the alias
+ * would lead back to itself: checked in the transaction that writes it. */
 MUST_CHECK enum status account_alias_set(struct account_db *db, const struct alias *alias,
                                          struct error *out_error);
 MUST_CHECK enum status account_alias_remove(struct account_db *db, const char *name,

@@ -98,6 +98,15 @@ class Names(CliAuthCase):
             client.expect(550, "RCPT TO:<whoever@catch.example>")
         self.refused("alias", "del", f"both-{first}")
 
+    def test_an_alias_that_leads_back_to_itself_is_refused(self):
+        name = self.user()
+        self.assertIn("back to itself", self.refused("alias", "set", name, name))
+        self.server.cli("alias", "set", f"b-{name}", f"c-{name}", name)
+        self.server.cli("alias", "set", f"c-{name}", f"d-{name}")
+        said = self.refused("alias", "set", f"d-{name}", f"b-{name}")
+        self.assertIn(f"by way of c-{name}@localhost", said)
+        self.assertNotIn(f"d-{name}@localhost:", self.server.cli("alias", "list").stdout)
+
     def test_nobody_logs_in_as_an_alias(self):
         name = self.user()
         self.server.cli("alias", "set", f"also-{name}", name)

@@ -85,6 +85,27 @@ Test(account_alias, refuses_what_is_no_alias)
     cr_expect_eq(set("a@x", AUTH_ALIAS_TARGETS_MAX + 1, "a@x", ""), STATUS_INVALID);
 }
 
+Test(account_alias, refuses_what_leads_back_to_itself)
+{
+    static struct alias alias;
+    struct error error = {.status = STATUS_OK};
+    cr_expect_eq(set("a@x", 1, "a@x", ""), STATUS_INVALID);
+    cr_expect_eq(set("a@x", 2, "demo@x", "a@x"), STATUS_INVALID);
+    cr_expect_not(has_domain("x"), "nothing was written");
+    cr_assert_eq(set("b@x", 2, "demo@x", "c@x"), STATUS_OK);
+    cr_assert_eq(set("c@x", 2, "b-not@x", "d@x"), STATUS_OK);
+    cr_expect_eq(set("d@x", 1, "b@x", ""), STATUS_INVALID);
+    cr_assert_eq(set("d@x", 1, "demo@x", ""), STATUS_OK);
+    cr_assert_eq(set("d@x", 1, "e@x", ""), STATUS_OK);
+    cr_expect_eq(set("d@x", 2, "e@x", "c@x"), STATUS_INVALID);
+    cr_assert_eq(account_alias_find(db, "d@x", &alias), STATUS_OK);
+    cr_expect_eq(alias.target_count, 1, "a replacement that is refused changes nothing");
+    (void)snprintf(alias.targets[0], sizeof alias.targets[0], "b@x");
+    cr_expect_eq(account_alias_set(db, &alias, &error), STATUS_INVALID);
+    cr_expect_not_null(strstr(error.text, "by way of c@x"), "%s", error.text);
+    cr_assert_eq(set("two@x", 2, "c@x", "d@x"), STATUS_OK, "two ways to one place are no loop");
+}
+
 static bool on_alias(void *owner, const struct alias *alias)
 {
     char *list = owner;
@@ -97,7 +118,7 @@ Test(account_alias, all_are_listed_in_order)
     char list[128] = "";
     cr_assert_eq(set("b@x", 1, "a@x", ""), STATUS_OK);
     cr_assert_eq(set("@x", 1, "a@x", ""), STATUS_OK);
-    cr_assert_eq(set("a@x", 1, "b@x", ""), STATUS_OK);
+    cr_assert_eq(set("a@x", 1, "c@x", ""), STATUS_OK);
     cr_assert_eq(account_alias_each(db, "", on_alias, list), STATUS_OK);
     cr_expect_str_eq(list, "@x a@x b@x ");
     list[0] = '\0';
