@@ -23,8 +23,8 @@ struct alias {
     char targets[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
 };
 
-/* Sets or replaces. STATUS_INVALID when a name is none, the count is out of its bounds, or the alias
- * would lead back to itself: checked in the transaction that writes it. */
+/* Sets or replaces. STATUS_INVALID when a name is none, the count is out of its bounds, or the
+ * alias would lead back to itself, which is checked in the transaction that writes it. */
 MUST_CHECK enum status account_alias_set(struct account_db *db, const struct alias *alias,
                                          struct error *out_error);
 MUST_CHECK enum status account_alias_remove(struct account_db *db, const char *name,
