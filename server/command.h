@@ -24,12 +24,13 @@ enum verdict {
 
 #define COMMAND_ARGS_MAX 4
 
-/* Where each protocol's rows begin in worker_counters.commands_*; 0 counts lines without a row. */
+/* Where each protocol's rows begin in worker_counters.commands_*, and where its lines without a row
+ * are counted. */
 enum command_counter {
-    COMMAND_COUNTER_UNKNOWN = 0,
+    COMMAND_COUNTER_UNKNOWN_POP3 = 0,
     COMMAND_COUNTER_POP3 = 1,
-    COMMAND_COUNTER_LMTP = 24,
-    COMMAND_COUNTER_ADMIN = 48
+    COMMAND_COUNTER_UNKNOWN_LMTP = 24,
+    COMMAND_COUNTER_LMTP = 25
 };
 
 /* A piece of the command line; valid until the handler returns. Never NUL-terminated. */

@@ -356,6 +356,7 @@ const struct session_protocol lmtp_protocol = {
     .mode = LOOP_RECEIVE_BULK,
     .commands = lmtp_commands,
     .command_count = sizeof lmtp_commands / sizeof lmtp_commands[0],
+    .unknown_counter = COMMAND_COUNTER_UNKNOWN_LMTP,
     .on_start = on_start,
     .state_bit = state_bit,
     .on_refused = on_refused,

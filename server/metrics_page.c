@@ -175,23 +175,31 @@ static void render_tls(const struct metrics_source *source, struct prometheus *p
     }
 }
 
+static void render_command(const struct metrics_source *source, struct prometheus *page,
+                           const char *protocol, const char *verb, unsigned counter, bool ok)
+{
+    char label[96];
+    (void)snprintf(label, sizeof label, "protocol=\"%s\",verb=\"%s\",result=\"%s\"", protocol, verb,
+                   ok ? "ok" : "failed");
+    size_t offset = ok ? offsetof(struct worker, counters.commands_ok)
+                       : offsetof(struct worker, counters.commands_failed);
+    prometheus_number(page, "commands_total", label,
+                      sum_of(source, offset + counter * sizeof(struct counter)));
+}
+
 static void render_commands(const struct metrics_source *source, struct prometheus *page)
 {
     const struct session_protocol *const protocols[] = {&pop3_protocol, &lmtp_protocol};
-    prometheus_family(page, "commands_total", "counter", "Commands, by verb and result.");
+    prometheus_family(page, "commands_total", "counter",
+                      "Commands, by verb and result; unknown: lines without a verb of ours.");
     for (unsigned p = 0; p < 2; p++) {
-        for (size_t i = 0; i < protocols[p]->command_count; i++) {
-            const struct command *row = &protocols[p]->commands[i];
-            for (int ok = 1; ok >= 0; ok--) {
-                char label[96];
-                (void)snprintf(label, sizeof label, "protocol=\"%s\",verb=\"%s\",result=\"%s\"",
-                               protocols[p]->name, row->verb, ok ? "ok" : "failed");
-                size_t offset = ok ? offsetof(struct worker, counters.commands_ok)
-                                   : offsetof(struct worker, counters.commands_failed);
-                prometheus_number(page, "commands_total", label,
-                                  sum_of(source, offset + row->counter * sizeof(struct counter)));
-            }
+        const struct session_protocol *protocol = protocols[p];
+        for (size_t i = 0; i < protocol->command_count; i++) {
+            const struct command *row = &protocol->commands[i];
+            render_command(source, page, protocol->name, row->verb, row->counter, true);
+            render_command(source, page, protocol->name, row->verb, row->counter, false);
         }
+        render_command(source, page, protocol->name, "unknown", protocol->unknown_counter, false);
     }
 }
 

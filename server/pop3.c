@@ -253,6 +253,7 @@ const struct session_protocol pop3_protocol = {
     .mode = LOOP_RECEIVE_STREAM,
     .commands = pop3_commands,
     .command_count = sizeof pop3_commands / sizeof pop3_commands[0],
+    .unknown_counter = COMMAND_COUNTER_UNKNOWN_POP3,
     .on_start = on_start,
     .state_bit = state_bit,
     .on_refused = on_refused,

@@ -27,7 +27,7 @@
 
 static void count_command(struct session *session, const struct command *row, bool ok)
 {
-    unsigned index = row != NULL ? row->counter : COMMAND_COUNTER_UNKNOWN;
+    unsigned index = row != NULL ? row->counter : session->protocol->unknown_counter;
     struct worker_counters *counters = &session->worker->counters;
     assert(index < WORKER_COMMANDS_MAX);
     counter_add(ok ? &counters->commands_ok[index] : &counters->commands_failed[index], 1);

@@ -47,6 +47,7 @@ struct session_protocol {
     enum loop_receive_mode mode;
     const struct command *commands;
     size_t command_count;
+    uint8_t unknown_counter; /* where lines without a row are counted, as those are */
     /* The connection is there: greet. */
     void (*on_start)(struct session *session);
     /* The bit of the present state, for the rows' masks. */

@@ -114,6 +114,15 @@ class Metrics(ServerCase):
         after = self.total("commands_total", 'NOOP"') + self.total("commands_total", 'noop"')
         self.assertEqual(after - before, 7)
 
+    def test_commands_nobody_knows_are_counted_together(self):
+        before = self.total("commands_total", 'pop3",verb="unknown"')
+        client = self.login(self.user())
+        for verb in ("BLURB", "XYZZY", "GET"):
+            client.err(verb)
+        self.assertEqual(self.total("commands_total", 'pop3",verb="unknown"') - before, 3)
+        _, body = self.get("/metrics")
+        self.assertNotIn("BLURB", body)
+
     def test_logins_are_counted_by_result(self):
         before = self.total("logins_total")
         user = self.user()

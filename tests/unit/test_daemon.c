@@ -115,12 +115,18 @@ Test(daemon, a_demo_user_finds_mail)
 
 Test(daemon, metrics_count_what_happened)
 {
-    (void)talk(CONFIG_POP3, "USER demo1\r\nPASS demo\r\nRETR 1\r\nDELE 9\r\nQUIT\r\n");
+    (void)talk(CONFIG_POP3, "USER demo1\r\nPASS demo\r\nRETR 1\r\nDELE 9\r\nBLURB x\r\nQUIT\r\n");
+    (void)talk(CONFIG_LMTP, "BLURB\r\nHELO\r\nQUIT\r\n");
     char *page = get("/metrics");
     expect_in(page, "200 OK");
     expect_in(page, "restante_commands_total{protocol=\"pop3\",verb=\"RETR\",result=\"ok\"} 1\n");
     expect_in(page,
               "restante_commands_total{protocol=\"pop3\",verb=\"DELE\",result=\"failed\"} 1\n");
+    expect_in(page,
+              "restante_commands_total{protocol=\"pop3\",verb=\"unknown\",result=\"failed\"} 1\n");
+    expect_in(page,
+              "restante_commands_total{protocol=\"lmtp\",verb=\"unknown\",result=\"failed\"} 2\n");
+    cr_expect_null(strstr(page, "BLURB"), "nothing a client made up in a label");
     expect_in(page, "restante_logins_total{result=\"ok\"} 1\n");
     expect_in(page, "restante_messages_retrieved_total 1\n");
     expect_in(page, "restante_accounts 10\n");

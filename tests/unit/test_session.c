@@ -174,6 +174,8 @@ static bool on_ended(struct session *session, struct log_line *line)
     return !seen.keep;
 }
 
+#define UNKNOWN_COUNTER 9
+
 static const struct session_protocol protocol = {
     .name = "test",
     .session_size = sizeof(struct probe),
@@ -181,6 +183,7 @@ static const struct session_protocol protocol = {
     .mode = LOOP_RECEIVE_STREAM,
     .commands = commands,
     .command_count = sizeof commands / sizeof commands[0],
+    .unknown_counter = UNKNOWN_COUNTER,
     .on_start = on_start,
     .state_bit = state_bit,
     .on_refused = on_refused,
@@ -226,7 +229,7 @@ Test(session, answers_commands_in_order_and_counts_them)
     expect_end(client);
     cr_assert_eq(counted_ok(1), 2);
     cr_assert_eq(counted_failed(2), 1);
-    cr_assert_eq(counted_failed(COMMAND_COUNTER_UNKNOWN), 1);
+    cr_assert_eq(counted_failed(UNKNOWN_COUNTER), 1);
     cr_assert_eq(counted_ok(4), 1);
     end("quit");
     cr_assert_eq(seen.finished, 1);
