@@ -4,23 +4,9 @@
 #include "storage/bytes.h"
 #include "storage/checksum.h"
 
-#include <endian.h>
 #include <string.h>
 
 #define IN_BLOB 0x80u /* in the octet of the unique-id's length: the place is a blob's id */
-
-void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id)
-{
-    uint64_t big = htobe64(id);
-    memcpy(out, &big, sizeof big);
-}
-
-uint64_t index_get_id(const uint8_t *data)
-{
-    uint64_t big;
-    memcpy(&big, data, sizeof big);
-    return be64toh(big);
-}
 
 void index_message_key(uint64_t maildrop, uint64_t uid, uint8_t out[INDEX_MESSAGE_KEY_SIZE])
 {

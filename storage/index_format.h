@@ -11,7 +11,9 @@
 #include "storage/index.h"
 #include "storage/kv.h"
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 #define INDEX_ID_KEY_SIZE      8
 #define INDEX_MESSAGE_KEY_SIZE 16
@@ -36,10 +38,23 @@ struct index {
     _Atomic uint64_t freed_blobs; /* counted by whoever applies */
 };
 
-/* Keys. A unique-id's has 8 + length octets, which index_uidl_key returns. */
-void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id);
-uint64_t index_get_id(const uint8_t *data);
+/* Keys: an id, or two, or one and a unique-id. Inline: each row of a maildrop that is opened has
+ * two. */
+static inline void index_put_id(uint8_t out[INDEX_ID_KEY_SIZE], uint64_t id)
+{
+    uint64_t big = htobe64(id);
+    memcpy(out, &big, sizeof big);
+}
+
+static inline uint64_t index_get_id(const uint8_t *data)
+{
+    uint64_t big;
+    memcpy(&big, data, sizeof big);
+    return be64toh(big);
+}
+
 void index_message_key(uint64_t maildrop, uint64_t uid, uint8_t out[INDEX_MESSAGE_KEY_SIZE]);
+/* Returns the octets: 8 + length. */
 size_t index_uidl_key(uint64_t maildrop, const char *uidl, size_t length,
                       uint8_t out[INDEX_UIDL_KEY_MAX]);
 

@@ -30,16 +30,15 @@ struct kv {
     _Atomic unsigned last_table; /* the highest handle: each below it is a table's, too */
 };
 
-/* A transaction and a cursor are LMDB's own, seen through a name of ours: no allocation is added.
- */
+struct kv_cursor {
+    MDB_cursor *real;
+    bool is_checked; /* the table's values have a check: asked once, as millions of rows are read */
+};
+
+/* A transaction is LMDB's own, seen through a name of ours: no allocation is added. */
 static MDB_txn *real_txn(struct kv_txn *txn)
 {
     return (MDB_txn *)(void *)txn;
-}
-
-static MDB_cursor *real_cursor(struct kv_cursor *cursor)
-{
-    return (MDB_cursor *)(void *)cursor;
 }
 
 static MDB_val to_val(struct kv_bytes bytes)
@@ -319,12 +318,12 @@ static bool is_checked(MDB_txn *txn, unsigned table)
 }
 
 /* What is read, without its check; STATUS_CORRUPT when that does not match. */
-static enum status take_value(MDB_txn *txn, unsigned table, MDB_val key, MDB_val value,
+static enum status take_value(bool has_check, MDB_val key, MDB_val value,
                               struct kv_bytes *out_value)
 {
     struct kv_bytes own_key = {.data = key.mv_data, .length = key.mv_size};
     struct kv_bytes own = {.data = value.mv_data, .length = value.mv_size};
-    if (is_checked(txn, table)) {
+    if (has_check) {
         if (!kv_pair_is_sound(own_key, own)) {
             return STATUS_CORRUPT;
         }
@@ -390,7 +389,7 @@ enum status kv_get(struct kv_txn *txn, unsigned table, struct kv_bytes key,
     if (code != MDB_SUCCESS) {
         return map_error(code);
     }
-    return take_value(real_txn(txn), table, real_key, value, out_value);
+    return take_value(is_checked(real_txn(txn), table), real_key, value, out_value);
 }
 
 static enum status put(struct kv_txn *txn, unsigned table, struct kv_bytes key,
@@ -444,24 +443,30 @@ enum status kv_count(struct kv_txn *txn, unsigned table, uint64_t *out_count)
 
 enum status kv_cursor_open(struct kv_txn *txn, unsigned table, struct kv_cursor **out_cursor)
 {
-    MDB_cursor *cursor;
-    int code = mdb_cursor_open(real_txn(txn), table, &cursor);
+    struct kv_cursor *cursor = malloc(sizeof *cursor);
+    if (cursor == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    int code = mdb_cursor_open(real_txn(txn), table, &cursor->real);
     if (code != MDB_SUCCESS) {
+        free(cursor);
         return map_error(code);
     }
-    *out_cursor = (struct kv_cursor *)(void *)cursor;
+    cursor->is_checked = is_checked(real_txn(txn), table);
+    *out_cursor = cursor;
     return STATUS_OK;
 }
 
 enum status kv_cursor_renew(struct kv_cursor *cursor, struct kv_txn *txn)
 {
-    return map_error(mdb_cursor_renew(real_txn(txn), real_cursor(cursor)));
+    return map_error(mdb_cursor_renew(real_txn(txn), cursor->real));
 }
 
 void kv_cursor_close(struct kv_cursor **cursor)
 {
     if (*cursor != NULL) {
-        mdb_cursor_close(real_cursor(*cursor));
+        mdb_cursor_close((*cursor)->real);
+        free(*cursor);
         *cursor = NULL;
     }
 }
@@ -470,13 +475,12 @@ static enum status cursor_get(struct kv_cursor *cursor, MDB_val *key, MDB_cursor
                               struct kv_bytes *out_key, struct kv_bytes *out_value)
 {
     MDB_val value;
-    int code = mdb_cursor_get(real_cursor(cursor), key, &value, operation);
+    int code = mdb_cursor_get(cursor->real, key, &value, operation);
     if (code != MDB_SUCCESS) {
         return map_error(code);
     }
     *out_key = (struct kv_bytes){.data = key->mv_data, .length = key->mv_size};
-    return take_value(mdb_cursor_txn(real_cursor(cursor)), mdb_cursor_dbi(real_cursor(cursor)),
-                      *key, value, out_value);
+    return take_value(cursor->is_checked, *key, value, out_value);
 }
 
 enum status kv_cursor_seek(struct kv_cursor *cursor, struct kv_bytes key, struct kv_bytes *out_key,
@@ -496,7 +500,7 @@ enum status kv_cursor_next(struct kv_cursor *cursor, struct kv_bytes *out_key,
 
 enum status kv_cursor_delete(struct kv_cursor *cursor)
 {
-    return map_error(mdb_cursor_del(real_cursor(cursor), 0));
+    return map_error(mdb_cursor_del(cursor->real, 0));
 }
 
 enum status kv_check_readers(struct kv *kv, unsigned *out_count)
