@@ -53,6 +53,7 @@ static inline uint64_t index_get_id(const uint8_t *data)
     return be64toh(big);
 }
 
+/* The key of a message, in the order of the maildrops and of their messages. */
 void index_message_key(uint64_t maildrop, uint64_t uid, uint8_t out[INDEX_MESSAGE_KEY_SIZE]);
 /* Returns the octets: 8 + length. */
 size_t index_uidl_key(uint64_t maildrop, const char *uidl, size_t length,
