@@ -159,7 +159,8 @@ enum status listen_open(const struct listen_config *config, int *out_fd, struct 
     const struct timespec pause = {.tv_nsec = LISTEN_TAKEN_RETRY_MS * 1000000};
     struct error error = {.status = STATUS_OK};
     enum status status = open_once(config, out_fd, out_bound, &error);
-    for (int waited_ms = 0; is_taken(status, &error) && waited_ms < LISTEN_PATIENCE_MS;
+    int patience_ms = config->once ? 0 : LISTEN_PATIENCE_MS;
+    for (int waited_ms = 0; is_taken(status, &error) && waited_ms < patience_ms;
          waited_ms += LISTEN_TAKEN_RETRY_MS) {
         (void)nanosleep(&pause, NULL); /* at start-up only; a signal just makes it shorter */
         status = open_once(config, out_fd, out_bound, &error);

@@ -18,6 +18,7 @@
 struct listen_config {
     struct address address;
     bool reuse_port;  /* one socket per worker (TCP); UNIX sockets are shared instead */
+    bool once;        /* an address that is taken is not waited for */
     mode_t unix_mode; /* of a UNIX socket, e.g. 0660 */
     uid_t unix_owner; /* (uid_t)-1: as it comes */
     gid_t unix_group; /* (gid_t)-1: as it comes */
@@ -27,8 +28,8 @@ struct listen_config {
  * Opens, binds and listens. A UNIX path that exists is removed first when it is a socket nobody
  * listens on; STATUS_EXISTS when somebody does. IPv6 sockets are V6ONLY unless the address is "*".
  * On success `*out_bound` (NULL is allowed) is the real address: port 0 has become a number.
- * An address that is taken is tried again for LISTEN_PATIENCE_MS: a server that was killed a moment
- * ago may still hold it. Blocks that long.
+ * An address that is taken is tried again for LISTEN_PATIENCE_MS, unless `once`: a server that was
+ * killed a moment ago may still hold it. Blocks that long.
  */
 MUST_CHECK enum status listen_open(const struct listen_config *config, int *out_fd,
                                    struct address *out_bound, struct error *out_error);

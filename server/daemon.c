@@ -45,6 +45,7 @@ struct daemon {
     struct privileges privileges;
     struct certificates certificates;
     struct sandbox sandbox;
+    bool is_demo;
     bool owns_log;
     _Atomic int64_t certificates_expire_s; /* read by the metrics */
     int64_t expiry_logged_s;               /* when certificates_log_expiry was called last */
@@ -191,6 +192,9 @@ static enum status bind_address(struct daemon *daemon, const struct config_liste
 {
     struct bound *bound = &daemon->bounds[daemon->bound_count++];
     struct listen_config config = {.address = *address,
+                                   /* Who tries the demo has seldom left its ports just now, and
+                                    * would wait for each that another program has. */
+                                   .once = daemon->is_demo,
                                    .unix_mode = listener->unix_mode,
                                    .unix_owner = listener->unix_owner,
                                    .unix_group = listener->unix_group};
@@ -545,6 +549,7 @@ enum status daemon_start(const struct config *config, bool demo, struct daemon *
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "starting the server");
     }
     daemon->config = config;
+    daemon->is_demo = demo;
     daemon->admin_fd = -1;
     daemon->worker_count = config->workers > 0 ? config->workers : count_cores();
     enum status status = start(daemon, demo, out_error);

@@ -100,6 +100,26 @@ Test(listen, waits_for_a_predecessor_that_lets_go_late)
     reopen_while_held(unix_config());
 }
 
+/* It takes no time; waiting would take all of the patience. */
+Test(listen, tries_once_where_nobody_is_to_be_waited_for)
+{
+    struct listen_config config = config_for("127.0.0.1:0");
+    struct timespec before, after;
+    struct address bound;
+    struct error error;
+    int first, second;
+    cr_assert_eq(listen_open(&config, &first, &bound, NULL), STATUS_OK);
+    config.address = bound;
+    config.once = true;
+    cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &before), 0);
+    cr_expect_eq(listen_open(&config, &second, NULL, &error), STATUS_EXISTS);
+    cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &after), 0);
+    int64_t took_ms =
+        (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+    cr_expect_lt(took_ms, LISTEN_PATIENCE_MS);
+    (void)close(first);
+}
+
 Test(listen, workers_share_a_port_and_strangers_do_not)
 {
     struct listen_config config = config_for("127.0.0.1:0");
