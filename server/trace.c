@@ -48,9 +48,11 @@ static bool is_name(char octet)
 static void add_name(struct text *text, const char *name)
 {
     size_t length = strnlen(name, WORD_MAX);
+    char *to = text->data + text->length;
     for (size_t i = 0; i < length; i++) {
-        text->data[text->length++] = is_name(name[i]) ? name[i] : '?';
+        to[i] = is_name(name[i]) ? name[i] : '?';
     }
+    text->length += length;
     if (length == 0) {
         add(text, "unknown");
     }
@@ -60,11 +62,13 @@ static void add_name(struct text *text, const char *name)
 static void add_address(struct text *text, const char *address, bool utf8)
 {
     size_t length = strnlen(address, LMTP_ADDRESS_LEN_MAX);
+    char *to = text->data + text->length;
     for (size_t i = 0; i < length; i++) {
         uint8_t octet = (uint8_t)address[i];
         bool is_clean = octet >= ' ' && octet != 0x7f && (octet < 0x80 || utf8);
-        text->data[text->length++] = is_clean ? address[i] : '?';
+        to[i] = is_clean ? address[i] : '?';
     }
+    text->length += length;
 }
 
 static void add_padded(struct text *text, uint64_t number, size_t width)
