@@ -35,8 +35,7 @@
 #define AUTH_NOTICES_MAX         20 /* bad lines told of one reading; the rest is counted */
 
 #define AUTH_SASL_RESPONSE_MAX \
-    16384                      /* octets of a client's decoded answer; tokens take some KB \
-                                      */
+    18432 /* octets of a client's decoded answer: a token of 16 KB and who, where and how */
 #define AUTH_TIMESTAMP_MAX 255 /* octets of APOP's timestamp: it fits into a greeting */
 
 #define AUTH_JWT_KEYS_MAX      32   /* keys of one issuer; some have a dozen */

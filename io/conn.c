@@ -151,6 +151,17 @@ void conn_receive_as_wanted(struct conn *conn)
     }
 }
 
+/* The buffer for so much input: a power of two or three quarters of one, which the allocator has
+ * too. A stranger's half line is what most of it is, and shall not take twice what it may have. */
+static size_t held_size(size_t needed)
+{
+    size_t size = CONN_HELD_FIRST;
+    while (size < needed) {
+        size *= 2;
+    }
+    return needed > CONN_HELD_FIRST && needed <= size / 4 * 3 ? size / 4 * 3 : size;
+}
+
 /* Keeps input that the owner has not taken. */
 static void hold(struct conn *conn, const uint8_t *data, size_t length)
 {
@@ -161,10 +172,7 @@ static void hold(struct conn *conn, const uint8_t *data, size_t length)
     size_t needed = conn->own.held_length + length;
     size_t capacity = conn->own.held == NULL ? 0 : conn->own.held_capacity;
     if (needed > capacity) {
-        capacity = capacity == 0 ? CONN_HELD_FIRST : capacity;
-        while (capacity < needed) {
-            capacity *= 2;
-        }
+        capacity = held_size(needed);
         uint8_t *grown = realloc(conn->own.held, capacity);
         if (grown == NULL) {
             conn_close_now(conn, STATUS_NO_MEMORY);

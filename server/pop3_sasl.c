@@ -11,6 +11,7 @@
  * "*", what is not base64, and a line that is too long end it with an error; the session stays in
  * AUTHORIZATION.
  */
+#include "auth/auth_limits.h"
 #include "auth/base64.h"
 #include "io/mem.h"
 #include "server/config.h"
@@ -25,6 +26,9 @@
 
 /* A plaintext login's response fits; a token's takes memory of its own. */
 #define DECODED_INLINE_MAX 1536 /* octets */
+
+static_assert(BASE64_DECODED_MAX(POP3_SASL_LINE_LEN_MAX) <= AUTH_SASL_RESPONSE_MAX,
+              "what a line can carry, auth looks at");
 
 /* --- what may be used --- */
 

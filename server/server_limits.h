@@ -4,7 +4,7 @@
 #define SERVER_LIMITS_H
 
 #define POP3_LINE_LEN_MAX       2048  /* octets with CRLF; RFC 2449 section 4: 255 or more */
-#define POP3_SASL_LINE_LEN_MAX  16384 /* octets with CRLF of AUTH and of what answers it: tokens */
+#define POP3_SASL_LINE_LEN_MAX  24576 /* octets with CRLF of AUTH and its answers: 16 KB of token */
 #define POP3_TIMESTAMP_MAX      256   /* octets with NUL: a message id with our host name */
 #define POP3_MECHANISMS_LEN_MAX 256   /* octets of all SASL mechanisms' names in one list */
 #define POP3_REPLY_LEN_MAX      512   /* octets with CRLF of a first line, RFC 1939 section 3 */

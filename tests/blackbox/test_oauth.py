@@ -2,6 +2,7 @@
 """Bearer tokens: OAUTHBEARER (RFC 7628) and XOAUTH2, in one line and in two, and how they fail."""
 
 import base64
+import itertools
 import json
 import time
 import unittest
@@ -82,16 +83,17 @@ class Oauth(OauthCase):
                     self.in_transaction(client)
                     self.in_log(rf"user={user}@localhost mechanism={mechanism}")
 
-    def test_a_token_of_twelve_thousand_octets(self):
-        for mechanism in MECHANISMS:
-            for one_line in (True, False):
-                with self.subTest(mechanism=mechanism, one_line=one_line):
-                    user = self.user()
-                    token = self.token(user, octets=12_000)
-                    self.assertGreater(len(token), 11_900)
-                    client, reply = self.try_token(mechanism, user, token, one_line)
-                    self.assertTrue(reply.startswith(b"+OK"), reply)
-                    self.in_transaction(client)
+    def test_tokens_of_twelve_and_of_sixteen_kilobytes(self):
+        for octets, mechanism, one_line in itertools.product(
+            (11_900, 16_384), MECHANISMS, (True, False)
+        ):
+            with self.subTest(octets=octets, mechanism=mechanism, one_line=one_line):
+                user = self.user()
+                token = self.token(user, octets=octets + 100)
+                self.assertGreater(len(token), octets)
+                client, reply = self.try_token(mechanism, user, token, one_line)
+                self.assertTrue(reply.startswith(b"+OK"), reply)
+                self.in_transaction(client)
 
     def test_a_refused_token_is_told_why_and_then_fails(self):
         user = self.user()

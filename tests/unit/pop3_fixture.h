@@ -55,9 +55,9 @@ static struct {
     char auth_name[1024], auth_password[4096];
     size_t auth_name_length;
     /* exchanges: a mechanism called STEP has two challenges, any other none but an empty one */
-    unsigned steps;          /* answers taken in this exchange */
-    char initial[16384 + 1]; /* "(none)" when there was none */
-    char answer[16384 + 1];
+    unsigned steps;                           /* answers taken in this exchange */
+    char initial[AUTH_SASL_RESPONSE_MAX + 1]; /* "(none)" when there was none */
+    char answer[AUTH_SASL_RESPONSE_MAX + 1];
     char apop_timestamp[512];
 } fake;
 

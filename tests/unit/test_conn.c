@@ -243,6 +243,23 @@ ON_BOTH(input_that_is_not_taken_is_offered_again_in_front_of_the_next)
     world_close(world);
 }
 
+ON_BOTH(half_a_line_takes_little_more_memory_than_it_is_long)
+{
+    static const size_t lengths[] = {1, 512, 513, 1024, 2047, 16384, 24575};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        static char text[24576];
+        struct world *world = world_open(kind, LOOP_RECEIVE_STREAM);
+        size_t length = lengths[i], room = length < 512 ? 512 : length + length / 2;
+        memset(text, 'x', length);
+        text[length] = '\0';
+        world->take_lines = true;
+        say(world, text);
+        UNTIL(world, world->conn.own.held_length == length);
+        cr_expect_leq(world->conn.own.held_capacity, length == 24575 ? 24576 : room, "%zu", length);
+        world_close(world);
+    }
+}
+
 ON_BOTH(input_cut_anywhere_arrives_whole)
 {
     static const char text[] = "USER demo1\r\nPASS demo\r\nSTAT\r\nQUIT\r\n";
