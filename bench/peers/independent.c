@@ -131,7 +131,8 @@ static void work(struct client *client)
 {
     char text[AHEAD_MAX * WORK_MAX_OCTETS], line[WORK_MAX_OCTETS + 1] = "NOOP\r\n";
     size_t length = 0;
-    for (unsigned count = 0; count < options.ahead; count++) {
+    unsigned count = 0;
+    do {
         if (options.workload == WORK_RETR) {
             (void)snprintf(line, sizeof line, "RETR %u\r\n", /* it fits: see parse */
                            options.message + client->fetched);
@@ -139,7 +140,7 @@ static void work(struct client *client)
         }
         memcpy(text + length, line, strlen(line));
         length += strlen(line);
-    }
+    } while (++count < options.ahead);
     transmit(client, text, length);
     expect(client, STEP_WORK, options.ahead);
 }
