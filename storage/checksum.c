@@ -6,7 +6,6 @@
 #define XXH_STATIC_LINKING_ONLY /* the size of the stream's state, to embed it */
 #include <xxhash.h>
 #ifdef CHECKSUM_DISPATCH
-#include <immintrin.h>
 #include <xxh_x86dispatch.h> /* the same functions by the processor's widest instructions */
 #endif
 
@@ -22,7 +21,7 @@ static bool has_wide; /* registers; written before there is a second thread */
 
 __attribute__((target("avx"))) static void clear_wide(void)
 {
-    _mm256_zeroupper();
+    __builtin_ia32_vzeroupper();
 }
 
 /* To be called after the library. Its code for AVX-512 (0.8.1) leaves the upper parts of registers

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/checksum.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <string.h>
 
 static void fill(uint8_t *data, size_t length)
@@ -85,3 +89,53 @@ Test(checksum, keyed_depends_on_every_octet_of_data_and_on_the_key)
         data[i] ^= 1;
     }
 }
+
+#ifdef __x86_64__
+
+#define STATE_UPPER_HALVES ((1u << 2) | (1u << 6)) /* of AVX and of AVX-512 (Intel SDM 13.1) */
+
+/* Parts of the processor's state that are in use. */
+static uint32_t state_in_use(void)
+{
+    uint32_t a, d;
+    __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
+    return a;
+}
+
+/* Whether the processor tells (CPUID 0DH.1, EAX bit 2), and exactly: it may always say so. */
+static bool tells_state(void)
+{
+    uint32_t a, b, c, d;
+    if (!__builtin_cpu_supports("avx") || __get_cpuid_count(13, 1, &a, &b, &c, &d) == 0 ||
+        (a & 4) == 0) {
+        return false;
+    }
+    __asm__ volatile("vzeroupper");
+    return (state_in_use() & STATE_UPPER_HALVES) == 0;
+}
+
+/* What is left in use slows down everything that comes after: see checksum.c. */
+Test(checksum, leaves_no_upper_half_of_a_register_in_use)
+{
+    static uint8_t data[4096];
+    struct checksum_stream stream;
+    struct checksum_key key = {{1}};
+    uint32_t parts[4];
+    if (!tells_state()) {
+        cr_skip_test("this processor does not tell what is in use");
+    }
+    uint64_t sum = checksum_body(data, sizeof data);
+    parts[0] = state_in_use();
+    sum ^= checksum_keyed(&key, data, sizeof data);
+    parts[1] = state_in_use();
+    checksum_stream_init(&stream);
+    checksum_stream_add(&stream, data, sizeof data);
+    parts[2] = state_in_use();
+    sum ^= checksum_stream_result(&stream);
+    parts[3] = state_in_use();
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(parts[i] & STATE_UPPER_HALVES, 0, "after call %u (sum %d)", i, (int)sum);
+    }
+}
+
+#endif
