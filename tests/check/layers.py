@@ -51,6 +51,7 @@ OWNERS = {
 SYSTEM = {
     "arpa/inet.h",
     "assert.h",
+    "cpuid.h",
     "ctype.h",
     "dirent.h",
     "dlfcn.h",
