@@ -88,20 +88,19 @@ static enum status check(const struct alias *alias, struct error *out_error)
 
 /* The names an alias stands for, those of its targets included, as delivery opens them. */
 struct walk {
-    uint32_t count;
     struct alias alias; /* the one being read */
-    char names[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
+    struct alias_names found;
 };
 
-static void walk_add(struct walk *walk, const char *name)
+void account_alias_collect(struct alias_names *names, const char *name)
 {
-    for (uint32_t i = 0; i < walk->count; i++) {
-        if (strcmp(walk->names[i], name) == 0) {
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (strcmp(names->names[i], name) == 0) {
             return;
         }
     }
-    if (walk->count < AUTH_ALIAS_TARGETS_MAX) {
-        memcpy(walk->names[walk->count++], name, strlen(name) + 1);
+    if (names->count < AUTH_ALIAS_TARGETS_MAX) {
+        memcpy(names->names[names->count++], name, strlen(name) + 1);
     }
 }
 
@@ -115,7 +114,7 @@ static enum status walk_open(struct walk *walk, const struct alias *alias, const
                              "an alias must not lead back to itself, as it would by way of %.160s",
                              alias->name);
         }
-        walk_add(walk, alias->targets[i]);
+        account_alias_collect(&walk->found, alias->targets[i]);
     }
     return STATUS_OK;
 }
@@ -130,8 +129,8 @@ static enum status check_loop(struct account_db *db, struct kv_txn *txn, const s
         return error_set(out_error, STATUS_NO_MEMORY, 0, NULL, "writing alias %s", alias->name);
     }
     enum status status = walk_open(walk, alias, alias->name, out_error);
-    for (uint32_t i = 0; i < walk->count && status == STATUS_OK; i++) {
-        struct kv_bytes key = account_text(walk->names[i]);
+    for (uint32_t i = 0; i < walk->found.count && status == STATUS_OK; i++) {
+        struct kv_bytes key = account_text(walk->found.names[i]);
         status = kv_get(txn, db->aliases, key, &value);
         if (status == STATUS_NOT_FOUND) {
             status = STATUS_OK; /* somebody's name, or nobody's yet */
@@ -143,7 +142,8 @@ static enum status check_loop(struct account_db *db, struct kv_txn *txn, const s
         if (status == STATUS_OK) {
             status = walk_open(walk, &walk->alias, alias->name, out_error);
         } else {
-            (void)error_set(out_error, status, 0, db->path, "reading alias %s", walk->names[i]);
+            (void)error_set(out_error, status, 0, db->path, "reading alias %s",
+                            walk->found.names[i]);
         }
     }
     free(walk);

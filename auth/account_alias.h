@@ -23,6 +23,15 @@ struct alias {
     char targets[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
 };
 
+/* Names, each once, as an alias is opened. */
+struct alias_names {
+    uint32_t count;
+    char names[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
+};
+
+/* Adds a name unless it is there or there is no room. Pure. */
+void account_alias_collect(struct alias_names *names, const char *name);
+
 /* Sets or replaces. STATUS_INVALID when a name is none, the count is out of its bounds, or the
  * alias would lead back to itself, which is checked in the transaction that writes it. */
 MUST_CHECK enum status account_alias_set(struct account_db *db, const struct alias *alias,

@@ -25,9 +25,9 @@ enum phase { PHASE_EXACT, PHASE_STRIPPED, PHASE_CATCH_ALL, PHASE_TARGETS };
 /* The names an alias stands for, grown as aliases among them are opened. Each stands once, so that
  * a loop ends. */
 struct targets {
-    uint32_t count, next;
     struct alias alias; /* the one being read */
-    char names[AUTH_ALIAS_TARGETS_MAX][AUTH_NAME_MAX + 1];
+    struct alias_names found;
+    uint32_t next; /* of those found */
 };
 
 /* One look-up under way. */
@@ -69,19 +69,6 @@ static enum status add_found(struct recipient_search *search)
     return grown != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
-/* Adds a name to the targets unless it is there. */
-static void add_target(struct targets *targets, const char *name)
-{
-    for (uint32_t i = 0; i < targets->count; i++) {
-        if (strcmp(targets->names[i], name) == 0) {
-            return;
-        }
-    }
-    if (targets->count < AUTH_ALIAS_TARGETS_MAX) {
-        memcpy(targets->names[targets->count++], name, strlen(name) + 1);
-    }
-}
-
 /* If there is an alias of that name, puts its targets with the others. STATUS_NOT_FOUND. */
 static enum status open_alias(struct recipient_search *search, const char *name)
 {
@@ -99,7 +86,7 @@ static enum status open_alias(struct recipient_search *search, const char *name)
     search->targets = targets;
     enum status status = account_alias_find(accounts, name, &targets->alias);
     for (uint32_t i = 0; status == STATUS_OK && i < targets->alias.target_count; i++) {
-        add_target(targets, targets->alias.targets[i]);
+        account_alias_collect(&targets->found, targets->alias.targets[i]);
     }
     return status;
 }
@@ -134,7 +121,7 @@ static const char *phase_name(const struct recipient_search *search)
     case PHASE_CATCH_ALL: /* from the "@" on; a domain literal has none */
         return search->exact.name + search->exact.local_length;
     case PHASE_TARGETS:
-        return search->targets->names[search->targets->next];
+        return search->targets->found.names[search->targets->next];
     }
     return NULL;
 }
@@ -196,7 +183,8 @@ static enum status advance(struct recipient_search *search, enum status status)
         } else {
             return status == STATUS_PENDING ? status : STATUS_IO;
         }
-        if (search->phase == PHASE_TARGETS && search->targets->next == search->targets->count) {
+        if (search->phase == PHASE_TARGETS &&
+            search->targets->next == search->targets->found.count) {
             return search->found_count > 0 ? STATUS_OK : STATUS_NOT_FOUND;
         }
         status = ask(search);
